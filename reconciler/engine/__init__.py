@@ -1,0 +1,1 @@
+"""Desired and actual to a plan, and a plan to outcomes."""

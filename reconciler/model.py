@@ -1,0 +1,557 @@
+"""The nouns. Everything here is a value: frozen, comparable, and unable to act.
+
+The words are those of the console page, in snake_case, so that whoever knows the page knows the
+fields. Desired and actual are the same `Gateway`, so that a diff compares like with like.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+Value = str | int | bool | None | Mapping[str, str]
+
+MASK: Final = "***"
+
+
+class ProtocolType(StrEnum):
+    SMTP = "SMTP"
+    POP3 = "POP3"
+    IMAP = "IMAP"
+
+
+class EncryptionMode(StrEnum):
+    NONE = "NONE"
+    TLS = "TLS"
+    STARTTLS = "STARTTLS"
+
+
+class ReceiveFrom(StrEnum):
+    """Which mail counts as new at first contact."""
+
+    NOW = "now"
+    ALL = "all"
+
+
+class State(StrEnum):
+    """What a declaration wants of the connection."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+class WhenFailed(StrEnum):
+    """What a plan proposes while the status is failed."""
+
+    REBUILD = "rebuild"
+    DISCONNECT = "disconnect"
+    IGNORE = "ignore"
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    EDIT = "edit"
+    REBUILD = "rebuild"
+    DISCONNECT = "disconnect"
+    ADOPT = "adopt"
+
+
+class SecretState(StrEnum):
+    """All that is ever said about a password."""
+
+    UNCHANGED = "unchanged"
+    ROTATED = "rotated"
+    SET = "set"
+    CLEARED = "cleared"
+    NOT_COMPARED = "not compared"
+
+
+# Where mail servers listen (RFC 8314, RFC 3207, RFC 2595); an explicit port always wins, and
+# encryption is never guessed from a port.
+DEFAULT_PORTS: Final[Mapping[tuple[ProtocolType, EncryptionMode], int]] = {
+    (ProtocolType.SMTP, EncryptionMode.NONE): 25,
+    (ProtocolType.SMTP, EncryptionMode.STARTTLS): 587,
+    (ProtocolType.SMTP, EncryptionMode.TLS): 465,
+    (ProtocolType.POP3, EncryptionMode.NONE): 110,
+    (ProtocolType.POP3, EncryptionMode.STARTTLS): 110,
+    (ProtocolType.POP3, EncryptionMode.TLS): 995,
+    (ProtocolType.IMAP, EncryptionMode.NONE): 143,
+    (ProtocolType.IMAP, EncryptionMode.STARTTLS): 143,
+    (ProtocolType.IMAP, EncryptionMode.TLS): 993,
+}
+
+PASSWORD_FIELD: Final = "user_password"  # noqa: S105
+CERTIFICATE_FIELD: Final = "certificate_file"
+
+CONNECTION_FIELDS: Final = frozenset(
+    {
+        "protocol_type",
+        "host",
+        "port",
+        "user_id",
+        PASSWORD_FIELD,
+        "authentication_flag",
+        "encryption_mode",
+        CERTIFICATE_FIELD,
+    }
+)
+"""An edit of one of these also makes the connection anew."""
+
+
+class Secret:
+    """A decrypted value that masks itself in every way of printing.
+
+    `reveal` is the one way out. It is called where a session logs in, where a platform is sent the
+    value, and where the value is judged or fingerprinted; anywhere else it is a defect.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return MASK
+
+    def __reduce__(self) -> tuple[type["Secret"], tuple[str]]:
+        return Secret, (MASK,)  # a pickle would otherwise carry the value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a set of secrets would hash the plain value
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A keyed digest of a password: equal or not, and nothing more.
+
+    Two fingerprints with different key ids cannot be compared.
+    """
+
+    key_id: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.key_id}:{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Fingerprint":
+        key_id, _, digest = text.partition(":")
+        return cls(key_id, digest)
+
+    @classmethod
+    def of(cls, secret: Secret, key: Secret, *, target: str, gateway: str) -> "Fingerprint":
+        """HMAC-SHA-256 over target, gateway and value; lengths first, so that nothing shifts."""
+        raw_key = key.reveal().encode()
+        parts = (target.encode(), gateway.encode(), secret.reveal().encode())
+        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        key_id = hmac.digest(raw_key, b"fingerprint key id", "sha256").hex()[:8]
+        return cls(key_id, hmac.digest(raw_key, message, "sha256").hex())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where in a file something stands; lines and columns count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that a user must fix. Sorts by place. Never holds a secret's value."""
+
+    place: Place
+    path: str
+    rule: str
+    severity: Severity
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A trust anchor: the certificates of one file, as PEM, and the file they came from."""
+
+    file: str
+    pem: str
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + hashlib.sha256(self.pem.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The declared fields of one gateway, normalised, defaults filled in; no secret in it.
+
+    Absent, null and "" are all None here, so that they can never make a difference.
+    """
+
+    name: str
+    protocol_type: ProtocolType
+    host: str
+    port: int
+    user_id: str | None = None
+    default_email_address: str | None = None
+    default_user_name: str | None = None
+    authentication_flag: bool = True
+    encoding_mode: str = "UTF-8"
+    encryption_mode: EncryptionMode = EncryptionMode.TLS
+    certificate: Certificate | None = None
+    case_sensitivity: bool = False
+    receive_from: ReceiveFrom = ReceiveFrom.NOW
+    state: State = State.CONNECTED
+    when_failed: WhenFailed = WhenFailed.REBUILD
+    protect: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, fields: Mapping[str, Any], certificate: Certificate | None) -> "Gateway":
+        """Build from complete, valid fields: the one normalisation that both sides go through.
+
+        `fields` has the keys of a declaration; `user_password` and `certificate_file` are ignored,
+        since the first is a secret and the second is given as `certificate`.
+        """
+        get = fields.get
+        protocol_type = ProtocolType(fields["protocol_type"])
+        encryption_mode = EncryptionMode(get("encryption_mode") or EncryptionMode.TLS)
+        flag = get("authentication_flag")
+        labels = get("labels")
+        return cls(
+            name,
+            protocol_type,
+            fields["host"].lower(),
+            get("port") or DEFAULT_PORTS[protocol_type, encryption_mode],
+            get("user_id") or None,
+            get("default_email_address") or None,
+            get("default_user_name") or None,
+            authentication_flag=True if flag is None else flag,
+            encoding_mode=get("encoding_mode") or "UTF-8",
+            encryption_mode=encryption_mode,
+            certificate=certificate,
+            case_sensitivity=bool(get("case_sensitivity")),
+            receive_from=ReceiveFrom(get("receive_from") or ReceiveFrom.NOW),
+            state=State(get("state") or State.CONNECTED),
+            when_failed=WhenFailed(get("when_failed") or WhenFailed.REBUILD),
+            protect=bool(get("protect")),
+            labels=tuple(sorted(labels.items())) if labels else (),
+        )
+
+    def fields(self) -> dict[str, Value]:
+        """Every declared field but the password, by its key in a declaration, in the page's order.
+
+        `certificate_file` stands as the digest of its certificates: content is what counts.
+        """
+        return {
+            "protocol_type": self.protocol_type.value,
+            "host": self.host,
+            "port": self.port,
+            "user_id": self.user_id,
+            "default_email_address": self.default_email_address,
+            "default_user_name": self.default_user_name,
+            "authentication_flag": self.authentication_flag,
+            "encoding_mode": self.encoding_mode,
+            "encryption_mode": self.encryption_mode.value,
+            CERTIFICATE_FIELD: self.certificate.digest if self.certificate else None,
+            "case_sensitivity": self.case_sensitivity,
+            "receive_from": self.receive_from.value,
+            "state": self.state.value,
+            "when_failed": self.when_failed.value,
+            "protect": self.protect,
+            "labels": dict(self.labels),
+        }
+
+    @property
+    def mailbox(self) -> tuple[str, int, str | None]:
+        """Changes on one mailbox are carried out one after the other."""
+        return self.host, self.port, self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredGateway:
+    """What the declarations say of one gateway, its password resolved.
+
+    `password` is None where none is declared, or where no key was at hand (`password_known` False).
+    """
+
+    gateway: Gateway
+    place: Place
+    secret: str | None = None
+    ciphertext: str | None = None
+    password: Secret | None = None
+    fingerprint: Fingerprint | None = None
+    password_known: bool = True
+    problems: tuple[Problem, ...] = ()
+
+
+class StatusState(StrEnum):
+    CONNECTING = "connecting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DISCONNECTED = "disconnected"
+
+
+class FailureKind(StrEnum):
+    DNS = "dns"
+    TCP = "tcp"
+    TLS = "tls"
+    PROTOCOL = "protocol"
+    AUTH = "auth"
+    BUSY = "busy"
+    TIMEOUT = "timeout"
+
+
+class Cause(StrEnum):
+    """Why a gateway is disconnected: only a disconnect by hand is undone by the next plan."""
+
+    DECLARED = "declared"
+    BY_HAND = "by hand"
+    WHEN_FAILED = "when_failed"
+    UNDECLARED = "undeclared"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a session could not be opened or was lost, and the declared field to blame.
+
+    `message` is for people and holds text of ours only, with a server's words shortened and
+    stripped of control characters.
+    """
+
+    kind: FailureKind
+    field: str | None
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a gateway's session; `since` and `checked_at` are UTC, ISO 8601 with a Z."""
+
+    state: StatusState
+    since: str
+    checked_at: str
+    failure: Failure | None = None
+    cause: Cause | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActualGateway:
+    """What the platform has. What differs from `applied`, the fields last applied, is drift."""
+
+    gateway: Gateway
+    status: Status
+    revision: str
+    owner: str | None
+    fingerprint: Fingerprint | None = None
+    has_password: bool = False
+    applied: Gateway | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a platform has, read at one moment, sorted by name.
+
+    `supervised` says whether something keeps sessions alive between commands; where nothing does,
+    a gateway that is still connecting will stay so until it is rebuilt.
+    """
+
+    gateways: tuple[ActualGateway, ...]
+    supervised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    field: str
+    before: Value
+    after: Value
+
+
+@dataclass(frozen=True, slots=True)
+class SecretChange:
+    field: str
+    secret: SecretState
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning that goes with a change: the rule's slug and its message."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One gateway's difference. `reason` is for people: nothing decides on it."""
+
+    gateway: str
+    action: Action
+    reason: str
+    fields: tuple[FieldChange | SecretChange, ...] = ()
+    reconnects: bool = False
+    counted: bool = False
+    blocked_by: str | None = None
+    place: Place | None = None
+    revision: str | None = None
+    warnings: tuple[Warned, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        return self.blocked_by is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    commit: str | None
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    desired: str
+    actual: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The sorted changes of one target, as data: it holds no secret and cannot run itself.
+
+    `blocked` are the reasons that block the plan as a whole; `complete` says that all was read.
+    """
+
+    target: str
+    platform: str
+    changes: tuple[Change, ...] = ()
+    unchanged: int = 0
+    drift: tuple[Change, ...] = ()
+    foreign: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    blocked: tuple[str, ...] = ()
+    complete: bool = True
+    digests: Digests = field(default_factory=lambda: Digests("", "", ""))
+    created_at: str = ""
+    tool_version: str = ""
+    git: Commit | None = None
+
+    @property
+    def planned(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if not change.blocked)
+
+    @property
+    def applicable(self) -> bool:
+        return self.complete and not self.blocked
+
+    def count(self, action: Action) -> int:
+        return sum(change.action is action for change in self.planned)
+
+
+class Result(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change. `written` says that the platform accepted the write.
+
+    A change can be written and still fail, when its gateway then does not connect.
+    """
+
+    change: Change
+    result: Result
+    message: str = ""
+    written: bool = False
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the guard allows. None lifts a budget."""
+
+    max_disconnects: int | None = 0
+    max_reconnects: int | None = None
+    allow_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which gateways a run looks at, on both sides: a name glob, and labels that must all match."""
+
+    only: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        return not self.only and not self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A named platform with its settings, from gateways.yaml."""
+
+    name: str
+    platform: str
+    place: Place
+    owner: str
+    declarations: str
+    secrets: tuple[str, ...]
+    fingerprint_key: str = "fingerprint_key"
+    database: str = ".gateways/platform.db"
+    url: str | None = None
+    tenant: str | None = None
+    token_env: str | None = None
+    record: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    select: tuple[tuple[str, str], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    errors: frozenset[str] = frozenset()
+    sops_key_services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something, for the audit trail: a person or job, the commit, and the run."""
+
+    name: str
+    commit: str | None = None
+    run: str = ""
+
+
+def sorted_by_name(gateways: Iterable[ActualGateway]) -> tuple[ActualGateway, ...]:
+    return tuple(sorted(gateways, key=lambda actual: actual.gateway.name))
+
+
+def split_problems(
+    problems: Sequence[Problem],
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Errors and warnings, each in the order given."""
+    errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
+    warnings = tuple(problem for problem in problems if problem.severity is Severity.WARNING)
+    return errors, warnings

@@ -1,0 +1,134 @@
+"""Where gateways live: one small protocol, and an explicit table of what fits it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from reconciler.errors import InvalidInput
+from reconciler.model import (
+    Actor,
+    ActualGateway,
+    Cause,
+    DesiredGateway,
+    Snapshot,
+    Target,
+)
+
+
+class ReadablePlatform(Protocol):
+    """All that planning ever sees: it has no way to write."""
+
+    async def read(self, *, refresh: bool = False) -> Snapshot:
+        """Everything, or an error: never half. `refresh` logs in again and stores nothing.
+
+        Raises:
+            PlatformUnavailable: the platform cannot be read.
+            Locked: a service holds the platform's database.
+
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What goes with every write: who does it, a key that makes repeating it harmless, a revision.
+
+    A write is refused with `RevisionMoved` if the gateway is no longer at `revision`; None stands
+    for "whatever it is", which only the console buttons say.
+    """
+
+    actor: Actor
+    key: str
+    revision: str | None = None
+
+
+class Platform(ReadablePlatform, Protocol):
+    """What apply and the two console buttons act through.
+
+    A write stores and answers, durably; making the connection is left to `settle`, so that not
+    waiting is simply not calling it.
+    """
+
+    async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway: ...
+
+    async def edit(
+        self, desired: DesiredGateway, write: Write, *, reconnect: bool
+    ) -> ActualGateway: ...
+
+    async def rebuild(self, name: str, write: Write) -> ActualGateway: ...
+
+    async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
+        """Close the session and make no further attempt.
+
+        With cause `undeclared` the stored password and fingerprint are erased; with cause
+        `declared` the stored field `state` becomes disconnected.
+        """
+        ...
+
+    async def adopt(self, desired: DesiredGateway, write: Write) -> ActualGateway: ...
+
+    async def settle(self, name: str, *, seconds: float) -> ActualGateway:
+        """Wait until the gateway has connected, failed or been disconnected.
+
+        After `seconds` at most its status is failed, kind timeout.
+        """
+        ...
+
+    def lock(self, actor: Actor, *, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Hold the target's lock; its lease is renewed meanwhile and expires if the holder dies.
+
+        Raises:
+            Locked: another holder kept it for `seconds`; the message says who and since when.
+
+        """
+        ...
+
+
+Opener = Callable[[Target, Path], Platform]
+
+# module:attribute, so that a platform's imports are paid for only by those who use it
+PLATFORMS: Mapping[str, str] = {
+    "embedded": "reconciler.platforms.embedded:open_platform",
+}
+
+
+def open_platform(target: Target, root: Path) -> Platform:
+    """Open the platform of a target for apply and for the two console buttons."""
+    return _opener(target)(target, root)
+
+
+def open_readable(target: Target, root: Path) -> ReadablePlatform:
+    """Open the platform of a target for planning; an absent database reads as empty."""
+    return cast(ReadablePlatform, _ReadOnly(_opener(target)(target, root)))
+
+
+class _ReadOnly:
+    """Hides the writes: what planning holds has no such methods at all."""
+
+    def __init__(self, platform: ReadablePlatform) -> None:
+        self._platform = platform
+
+    async def read(self, *, refresh: bool = False) -> Snapshot:
+        return await self._platform.read(refresh=refresh)
+
+    async def close(self) -> None:
+        await self._platform.close()
+
+
+def _opener(target: Target) -> Opener:
+    location = PLATFORMS.get(target.platform)
+    if location:
+        module, _, attribute = location.partition(":")
+        return cast(Opener, getattr(import_module(module), attribute))
+    for entry in entry_points(group="gateways.platforms", name=target.platform):
+        return cast(Opener, entry.load())
+    raise InvalidInput(
+        f"{target.place}: platform {target.platform!r} of target {target.name!r} is not known",
+        "known platforms: " + ", ".join(sorted(PLATFORMS)),
+    )

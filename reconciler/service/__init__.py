@@ -1,0 +1,1 @@
+"""What a platform does with a gateway: store, sessions, check."""
