@@ -1,0 +1,215 @@
+"""Carry out a plan. It decides nothing: what to do stands in the plan, how often is a limit.
+
+Disconnects come first, then edits and rebuilds, then creates, so that a mailbox is free before
+another gateway takes it. Within a stage changes run side by side, those on one mailbox in turn.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from reconciler.errors import ExitCode, GatewaysError, gravest
+from reconciler.model import (
+    Action,
+    Actor,
+    ActualGateway,
+    Cause,
+    Change,
+    DesiredGateway,
+    Gateway,
+    Outcome,
+    Plan,
+    Result,
+    State,
+    StatusState,
+)
+from reconciler.platforms import Platform, Write
+
+STAGES: Final = (
+    frozenset({Action.DISCONNECT}),
+    frozenset({Action.EDIT, Action.REBUILD, Action.ADOPT}),
+    frozenset({Action.CREATE}),
+)
+
+# A typo in a default must not take every gateway down: after so many that worked before and no
+# longer connect, nothing further is started.
+BREAKER: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to apply. `seconds` is how long one gateway may take to connect."""
+
+    parallel: int = 8
+    wait: bool = True
+    seconds: float = 60.0
+    keep_going: bool = False
+
+    @property
+    def per_host(self) -> int:
+        """Changes at once on one mail host, so that no server meets all of them together."""
+        return max(4, self.parallel // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    change: Change
+
+
+@dataclass(slots=True)
+class Run:
+    """One apply: what it acts through, what it needs to know, and what it learns while it works.
+
+    `before` is what the platform had when the plan was made. Once `stop` is set no new change
+    starts.
+    """
+
+    platform: Platform
+    desired: Mapping[str, DesiredGateway]
+    before: Mapping[str, ActualGateway]
+    actor: Actor
+    options: Options
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    events: "asyncio.Queue[Started | Outcome | None]" = field(default_factory=asyncio.Queue)
+    hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    broken: int = 0
+
+    def why_not(self) -> str:
+        """Why no further change may start; empty if it may."""
+        if self.stop.is_set():
+            return "not started: interrupted"
+        if self.broken >= BREAKER and not self.options.keep_going:
+            return (
+                f"not started: {BREAKER} gateways that worked before do not connect any more; "
+                "--keep-going applies the rest anyway"
+            )
+        return ""
+
+    def gateway(self, name: str) -> Gateway:
+        return (self.desired.get(name) or self.before[name]).gateway
+
+
+async def apply(plan: Plan, run: Run) -> AsyncIterator[Started | Outcome]:
+    """Carry out every planned change, and tell what becomes of each as it happens.
+
+    One failed change does not stop the others; those under way always finish; what was not
+    started is skipped, and says why.
+    """
+    driver = asyncio.create_task(_drive(plan, run))
+    driver.add_done_callback(lambda _: run.events.put_nowait(None))
+    try:
+        while (event := await run.events.get()) is not None:
+            yield event
+    finally:
+        await driver
+
+
+async def _drive(plan: Plan, run: Run) -> None:
+    for stage in STAGES:
+        groups: dict[tuple[str, int, str | None], list[Change]] = defaultdict(list)
+        for change in plan.planned:
+            if change.action in stage:
+                groups[run.gateway(change.gateway).mailbox].append(change)
+        waiting = list(reversed(groups.values()))
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(run.options.parallel, len(waiting))):
+                workers.create_task(_work(run, waiting))
+
+
+async def _work(run: Run, waiting: list[list[Change]]) -> None:
+    while waiting:
+        for change in waiting.pop():
+            async with _host(run, change):
+                if reason := run.why_not():
+                    run.events.put_nowait(Outcome(change, Result.SKIPPED, reason))
+                    continue
+                run.events.put_nowait(Started(change))
+                run.events.put_nowait(await _carry_out(run, change))
+
+
+def _host(run: Run, change: Change) -> asyncio.Semaphore:
+    host = run.gateway(change.gateway).host
+    return run.hosts.setdefault(host, asyncio.Semaphore(run.options.per_host))
+
+
+async def _carry_out(run: Run, change: Change) -> Outcome:
+    try:
+        await _write(run, change)
+    except GatewaysError as error:
+        return Outcome(change, Result.FAILED, error.message, code=error.exit_code)
+    if not (run.options.wait and _connects(run, change)):
+        return Outcome(change, Result.DONE, written=True)
+    try:
+        settled = await run.platform.settle(change.gateway, seconds=run.options.seconds)
+    except GatewaysError as error:
+        return Outcome(change, Result.FAILED, error.message, written=True, code=error.exit_code)
+    return _settled(run, change, settled)
+
+
+async def _write(run: Run, change: Change) -> None:
+    name = change.gateway
+    write = Write(run.actor, f"{run.actor.run}:{change.action}:{name}", change.revision)
+    match change.action:
+        case Action.CREATE:
+            await run.platform.create(run.desired[name], write)
+        case Action.EDIT:
+            await run.platform.edit(run.desired[name], write, reconnect=change.reconnects)
+        case Action.REBUILD:
+            await run.platform.rebuild(name, write)
+        case Action.DISCONNECT:
+            await run.platform.disconnect(name, write, cause=_cause(run, change))
+        case Action.ADOPT:
+            await run.platform.adopt(run.desired[name], write)
+
+
+def _cause(run: Run, change: Change) -> Cause:
+    desired = run.desired.get(change.gateway)
+    if desired is None:
+        return Cause.UNDECLARED
+    return Cause.DECLARED if desired.gateway.state is State.DISCONNECTED else Cause.WHEN_FAILED
+
+
+def _connects(run: Run, change: Change) -> bool:
+    match change.action:
+        case Action.DISCONNECT | Action.ADOPT:
+            return False
+        case Action.EDIT:
+            return change.reconnects
+        case Action.CREATE | Action.REBUILD:
+            return run.desired[change.gateway].gateway.state is State.CONNECTED
+
+
+def _settled(run: Run, change: Change, actual: ActualGateway) -> Outcome:
+    status = actual.status
+    if status.state is StatusState.SUCCEEDED:
+        return Outcome(change, Result.DONE, "connection succeeded", written=True)
+    before = run.before.get(change.gateway)
+    if before and before.status.state is StatusState.SUCCEEDED:
+        run.broken += 1
+    failure = status.failure
+    message = failure.message if failure else f"the connection is {status.state}"
+    return Outcome(
+        change,
+        Result.FAILED,
+        message,
+        written=True,
+        failure=failure,
+        code=ExitCode.CONNECTION,
+    )
+
+
+def exit_code(plan: Plan, outcomes: Sequence[Outcome], *, interrupted: bool) -> ExitCode:
+    """How an apply ends: 7 where a write failed or was skipped after another was done."""
+    codes = [ExitCode.INTERRUPTED] if interrupted else []
+    failed = [one for one in outcomes if one.result is Result.FAILED]
+    unwritten = [one for one in outcomes if not one.written]
+    if unwritten and any(one.written for one in outcomes):
+        codes.append(ExitCode.PARTLY_APPLIED)
+    elif unwritten:
+        codes.extend(ExitCode(one.code) for one in unwritten)
+    codes.extend(ExitCode.CONNECTION for one in failed if one.written)
+    if any(change.blocked for change in plan.changes):
+        codes.append(ExitCode.BLOCKED)
+    return gravest(codes)

@@ -1,0 +1,259 @@
+"""Desired and actual to changes. Pure: it says what differs, and nothing about what is allowed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from reconciler.model import (
+    CONNECTION_FIELDS,
+    PASSWORD_FIELD,
+    Action,
+    ActualGateway,
+    Cause,
+    Change,
+    DesiredGateway,
+    FieldChange,
+    Gateway,
+    SecretChange,
+    SecretState,
+    Snapshot,
+    State,
+    Status,
+    StatusState,
+    WhenFailed,
+)
+
+FieldChanges = tuple[FieldChange | SecretChange, ...]
+
+# an edit in which the platform is sent the password again
+SENT = frozenset({SecretState.ROTATED, SecretState.SET, SecretState.CLEARED})
+
+
+def diff(
+    desired: Sequence[DesiredGateway],
+    actual: Mapping[str, ActualGateway],
+    owner: str,
+    snapshot: Snapshot,
+) -> tuple[Change, ...]:
+    """The changes that turn `actual` into `desired`, sorted by gateway.
+
+    `actual` holds those gateways of the snapshot that are to be looked at; one of ours that is
+    among them and not desired is disconnected.
+    """
+    wanted = {one.gateway.name: one for one in desired}
+    changes: list[Change] = []
+    for name in sorted(wanted.keys() | actual.keys()):
+        change = _difference(
+            wanted.get(name), actual.get(name), owner, supervised=snapshot.supervised
+        )
+        if change:
+            changes.append(change)
+    return tuple(changes)
+
+
+def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
+    """What differs on the platform from what was last applied, whoever changed it."""
+    found = []
+    for one in actual:
+        if one.owner != owner or one.applied is None or one.applied == one.gateway:
+            continue
+        fields = tuple(_fields(one.applied, one.gateway))
+        if fields:
+            found.append(
+                Change(
+                    one.gateway.name,
+                    Action.EDIT,
+                    "changed on the platform since it was last applied",
+                    fields,
+                    revision=one.revision,
+                )
+            )
+    return tuple(found)
+
+
+def _difference(
+    desired: DesiredGateway | None, actual: ActualGateway | None, owner: str, *, supervised: bool
+) -> Change | None:
+    if desired is None:
+        return _undeclared(actual, owner) if actual else None
+    if actual is None:
+        return _create(desired)
+    if actual.owner != owner:
+        return _not_ours(desired, actual)
+    fields: FieldChanges = tuple(_fields(actual.gateway, desired.gateway))
+    secret = compare_password(desired, actual)
+    if secret in SENT or (
+        secret is SecretState.NOT_COMPARED and (fields or desired.fingerprint is not None)
+    ):
+        # A fingerprint made with another key says nothing: the value is sent again, and its new
+        # fingerprint can be compared from then on. With no key at hand there is nothing to send,
+        # but a change that is made anyway may carry a new password.
+        fields = (*fields, SecretChange(PASSWORD_FIELD, secret))
+    if fields and not _is_only_disconnect(desired, fields):
+        return _edit(desired, actual, fields)
+    return _session_change(desired, actual, fields, supervised=supervised)
+
+
+def compare_password(desired: DesiredGateway, actual: ActualGateway) -> SecretState:
+    """What is known of the password, without ever comparing values."""
+    if desired.secret is None:
+        return SecretState.CLEARED if actual.has_password else SecretState.UNCHANGED
+    if not actual.has_password:
+        return SecretState.SET
+    ours, theirs = desired.fingerprint, actual.fingerprint
+    if ours is None or theirs is None or ours.key_id != theirs.key_id:
+        return SecretState.NOT_COMPARED
+    return SecretState.UNCHANGED if ours == theirs else SecretState.ROTATED
+
+
+def _fields(before: Gateway, after: Gateway) -> Iterator[FieldChange]:
+    if before == after:
+        return
+    old, new = before.fields(), after.fields()
+    for name, value in new.items():
+        # the types are compared too: to Python, True equals 1
+        if old[name] != value or type(old[name]) is not type(value):
+            yield FieldChange(name, old[name], value)
+
+
+def _is_only_disconnect(desired: DesiredGateway, fields: FieldChanges) -> bool:
+    return desired.gateway.state is State.DISCONNECTED and [one.field for one in fields] == [
+        "state"
+    ]
+
+
+def _create(desired: DesiredGateway) -> Change:
+    bare = Gateway(
+        desired.gateway.name,
+        desired.gateway.protocol_type,
+        desired.gateway.host,
+        desired.gateway.port,
+    )
+    defaults = bare.fields()
+    always = ("protocol_type", "host", "port")
+    fields: list[FieldChange | SecretChange] = [
+        FieldChange(name, None, value)
+        for name, value in desired.gateway.fields().items()
+        if name in always or value != defaults[name]
+    ]
+    if desired.secret is not None:
+        fields.append(SecretChange(PASSWORD_FIELD, SecretState.SET))
+    reason = "not on the platform"
+    if desired.gateway.state is State.DISCONNECTED:
+        reason += "; declared disconnected, so no connection is made"
+    return Change(desired.gateway.name, Action.CREATE, reason, tuple(fields), place=desired.place)
+
+
+def _not_ours(desired: DesiredGateway, actual: ActualGateway) -> Change:
+    name = desired.gateway.name
+    holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
+    return Change(
+        name,
+        Action.ADOPT,
+        f"on the platform already, and {holder}",
+        tuple(_fields(actual.gateway, desired.gateway)),
+        blocked_by=f"not ours: it {holder}; take it over with: gateways adopt {name}",
+        place=desired.place,
+        revision=actual.revision,
+    )
+
+
+def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) -> Change:
+    connection = [one.field for one in fields if one.field in CONNECTION_FIELDS]
+    reason = _what_differs(fields)
+    reconnects = False
+    if desired.gateway.state is State.CONNECTED:
+        why = _why_reconnect(connection, actual.status)
+        reconnects = bool(why)
+        reason += f"; {why}" if why else ""
+    return Change(
+        desired.gateway.name,
+        Action.EDIT,
+        reason,
+        fields,
+        reconnects=reconnects,
+        place=desired.place,
+        revision=actual.revision,
+    )
+
+
+def _what_differs(fields: FieldChanges) -> str:
+    not_compared = SecretChange(PASSWORD_FIELD, SecretState.NOT_COMPARED)
+    names = [one.field for one in fields if one != not_compared]
+    if not names:
+        return f"{PASSWORD_FIELD} cannot be compared, since its fingerprint has another key"
+    return f"{_listed(names)} {'differs' if len(names) == 1 else 'differ'}"
+
+
+def _why_reconnect(connection: Sequence[str], status: Status) -> str:
+    if status.state is StatusState.DISCONNECTED:
+        return "the gateway is disconnected and will be connected again"
+    if connection:
+        return "the connection is made anew"
+    if status.state is not StatusState.SUCCEEDED:
+        return "the connection is not up and is made anew"
+    return ""
+
+
+def _session_change(
+    desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges, *, supervised: bool
+) -> Change | None:
+    """The declared fields agree; what remains is whether the session is as it should be."""
+    base = Change(
+        desired.gateway.name,
+        Action.REBUILD,
+        "",
+        place=desired.place,
+        revision=actual.revision,
+    )
+    status = actual.status
+    disconnected = status.state is StatusState.DISCONNECTED
+    if desired.gateway.state is State.DISCONNECTED:
+        if disconnected and not fields:
+            return None
+        return replace(
+            base, action=Action.DISCONNECT, reason="declared disconnected", fields=fields
+        )
+    if status.state is StatusState.FAILED:
+        return _failed(base, desired.gateway.when_failed, status)
+    if disconnected:
+        return _disconnected(base, status)
+    if status.state is StatusState.CONNECTING and not supervised:
+        return replace(base, reason="no contact has been made yet")
+    return None
+
+
+def _failed(base: Change, when_failed: WhenFailed, status: Status) -> Change | None:
+    kind = f" ({status.failure.kind})" if status.failure else ""
+    reason = f"connection failed{kind}; when_failed is {when_failed}"
+    match when_failed:
+        case WhenFailed.REBUILD:
+            return replace(base, reason=reason)
+        case WhenFailed.DISCONNECT:
+            return replace(base, action=Action.DISCONNECT, reason=reason)
+        case WhenFailed.IGNORE:
+            return None
+
+
+def _disconnected(base: Change, status: Status) -> Change | None:
+    if status.cause is Cause.WHEN_FAILED:
+        return None  # stays so until a declared field or the secret changes
+    if status.cause is Cause.BY_HAND:
+        who = status.actor or "somebody"
+        return replace(base, reason=f"disconnected by hand by {who} at {status.since}")
+    return replace(base, reason="disconnected, and declared connected")
+
+
+def _undeclared(actual: ActualGateway, owner: str) -> Change | None:
+    if actual.owner != owner or actual.status.state is StatusState.DISCONNECTED:
+        return None
+    return Change(
+        actual.gateway.name,
+        Action.DISCONNECT,
+        "no longer declared; its stored password and fingerprint are erased",
+        counted=True,
+        revision=actual.revision,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

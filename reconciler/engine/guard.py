@@ -1,0 +1,95 @@
+"""What a plan may do. Pure: it marks changes as blocked and never drops one.
+
+A blocked change stays visible with its reason; apply carries out the others. Where a budget is
+exceeded all the changes that count against it are blocked, since choosing some would be arbitrary.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from reconciler.model import (
+    Action,
+    ActualGateway,
+    Change,
+    DesiredGateway,
+    FieldChange,
+    Limits,
+    Plan,
+    State,
+)
+
+
+def guard(
+    plan: Plan,
+    limits: Limits,
+    desired: Mapping[str, DesiredGateway],
+    actual: Mapping[str, ActualGateway],
+) -> Plan:
+    """The same plan with every change blocked that must not be carried out."""
+    changes = [_protected(change, actual.get(change.gateway)) for change in plan.changes]
+    changes = [
+        _host_allowed(change, desired.get(change.gateway), limits.allow_hosts) for change in changes
+    ]
+    changes = _within(
+        changes,
+        limits.max_disconnects,
+        lambda change: change.counted,
+        "max_disconnects is {budget}, and {count} gateways are no longer declared",
+    )
+    changes = _within(
+        changes,
+        limits.max_reconnects,
+        lambda change: change.reconnects,
+        "max_reconnects is {budget}, and {count} edits would make a connection anew",
+    )
+    return replace(plan, changes=tuple(changes))
+
+
+def refuse_empty(plan: Plan, declared: int) -> Plan:
+    """Zero declarations are never meant: an empty folder must not disconnect everything."""
+    if declared:
+        return plan
+    reason = "there are no declarations at all; removing every gateway must be meant one by one"
+    return replace(plan, blocked=(*plan.blocked, reason))
+
+
+def _block(change: Change, reason: str) -> Change:
+    return change if change.blocked else replace(change, blocked_by=reason)
+
+
+def _protected(change: Change, actual: ActualGateway | None) -> Change:
+    if actual is None or not actual.gateway.protect or not _disconnects(change):
+        return change
+    return _block(
+        change,
+        "protected: set protect to false and apply that first, then disconnect in a second apply",
+    )
+
+
+def _disconnects(change: Change) -> bool:
+    return change.action is Action.DISCONNECT or any(
+        isinstance(one, FieldChange) and one.field == "state" and one.after == State.DISCONNECTED
+        for one in change.fields
+    )
+
+
+def _host_allowed(
+    change: Change, desired: DesiredGateway | None, allow_hosts: Sequence[str]
+) -> Change:
+    if not allow_hosts or desired is None or change.action is Action.DISCONNECT:
+        return change
+    host = desired.gateway.host
+    if any(fnmatchcase(host, pattern.lower()) for pattern in allow_hosts):
+        return change
+    return _block(change, f"host {host} is not among the target's allow_hosts")
+
+
+def _within(
+    changes: Sequence[Change], budget: int | None, counts: Callable[[Change], bool], reason: str
+) -> list[Change]:
+    counted = [change for change in changes if counts(change) and not change.blocked]
+    if budget is None or len(counted) <= budget:
+        return list(changes)
+    text = reason.format(budget=budget, count=len(counted))
+    return [_block(change, text) if counts(change) else change for change in changes]
