@@ -481,7 +481,8 @@ class Result(StrEnum):
 class Outcome:
     """What became of one change. `written` says that the platform accepted the write.
 
-    A change can be written and still fail, when its gateway then does not connect.
+    A change can be written and still fail, when its gateway then does not connect. `code` is the
+    exit code that a failure alone would end with.
     """
 
     change: Change
@@ -489,6 +490,7 @@ class Outcome:
     message: str = ""
     written: bool = False
     failure: Failure | None = None
+    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -126,6 +125,8 @@ def _opener(target: Target) -> Opener:
     if location:
         module, _, attribute = location.partition(":")
         return cast(Opener, getattr(import_module(module), attribute))
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and seldom needed
+
     for entry in entry_points(group="gateways.platforms", name=target.platform):
         return cast(Opener, entry.load())
     raise InvalidInput(

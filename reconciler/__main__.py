@@ -1,0 +1,7 @@
+"""`python -m reconciler` is `gateways`."""
+
+import sys
+
+from reconciler.cli import main
+
+sys.exit(main())

@@ -1,0 +1,27 @@
+"""The one place that asks for the time."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """UTC, ISO 8601, whole seconds, with a Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def exact(moment: datetime) -> str:
+    """The same to the microsecond: as text it sorts by time, which a lease relies on."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def created_at() -> str:
+    """When a plan is made; SOURCE_DATE_EPOCH sets it, so that a build can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return stamp(datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else now())
