@@ -1,0 +1,66 @@
+"""The outer border: whatever happens inside becomes one message and one exit code."""
+
+import os
+import sys
+import tempfile
+import traceback
+
+import click
+
+from reconciler.cli.common import Settings, notice
+from reconciler.cli.root import root
+from reconciler.errors import ExitCode, GatewaysError, InvalidInput
+from reconciler.report.safe import line
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line; never raises, but for what Python itself ends with."""
+    settings = Settings()
+    try:
+        code = root.main(args=arguments, prog_name="gateways", standalone_mode=False, obj=settings)
+    except click.ClickException as error:
+        return _usage(error)
+    except GatewaysError as error:
+        _explain(error, settings)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read us has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
+        return _bug(error)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _usage(error: click.ClickException) -> int:
+    error.show()
+    return ExitCode.USAGE
+
+
+def _explain(error: GatewaysError, settings: Settings) -> None:
+    from reconciler.report.problems import problem_text
+
+    if isinstance(error, InvalidInput):
+        for problem in error.problems:
+            notice(settings, problem_text(problem), problem.severity.value)
+    notice(settings, f"error: {line(error.message)}", "error")
+    if error.hint:
+        notice(settings, f"  hint: {line(error.hint)}", "error")
+
+
+def _bug(error: Exception) -> int:
+    """A traceback belongs in a file: it is long, and nobody asked for it."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="gateways-crash-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        # without the values of local variables, and without messages: either may hold a secret
+        file.writelines(traceback.format_tb(error.__traceback__))
+        file.write(type(error).__name__ + "\n")
+    click.echo(
+        f"error: this is a bug ({type(error).__name__}); please report it with {file.name}",
+        err=True,
+    )
+    return ExitCode.BUG

@@ -1,0 +1,141 @@
+"""What every command shares: the global options, where the project is, and how to print."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from reconciler.errors import WrongUsage
+from reconciler.model import Selection, Target
+from reconciler.report.style import COLOUR, PLAIN, Style
+
+if TYPE_CHECKING:
+    from reconciler.declarations.project import Project
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS: Final = ("text", "json", "github", "markdown")
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options; each may stand before or after the command's name."""
+
+    directory: str = "."
+    target: str | None = None
+    format: str = "text"
+    only: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    no_color: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    log_format: str = "text"
+
+    @property
+    def json(self) -> bool:
+        return self.format == "json"
+
+    def selection(self, target: Target) -> Selection:
+        """The target's own selection narrowed by -l and --only."""
+        pairs = [_label(text) for text in self.labels]
+        return Selection(self.only, tuple(sorted({*target.select, *pairs})))
+
+    def style(self) -> Style:
+        """Colours only on a terminal, and not where NO_COLOR or --no-color says so."""
+        wanted = sys.stdout.isatty() and not self.no_color and not os.environ.get("NO_COLOR")
+        return COLOUR if wanted and os.environ.get("TERM") != "dumb" else PLAIN
+
+
+def global_options(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
+    """The options that hold everywhere; `formats` are those that the command can print."""
+    options = [
+        _option("-C", "directory", metavar="DIR", help="Work in this folder instead of here."),
+        _option("-t", "--target", "target", metavar="TARGET", help="A target of gateways.yaml."),
+        _option("--format", "format", type=click.Choice(formats), help="How to print the result."),
+        _option(
+            "--only", "only", metavar="GLOB", multiple=True, help="Only gateways with such a name."
+        ),
+        _option(
+            "-l", "labels", metavar="LABEL=VALUE", multiple=True, help="Only gateways so labelled."
+        ),
+        _option("--no-color", "no_color", is_flag=True, help="No colours, even on a terminal."),
+        _option("-q", "--quiet", "quiet", is_flag=True, help="Only results and errors."),
+        _option("-v", "--verbose", "verbose", is_flag=True, help="Say what is being done."),
+        _option(
+            "--log-format",
+            "log_format",
+            type=click.Choice(["text", "json"]),
+            help="How to print what goes to standard error.",
+        ),
+    ]
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    return click.option(*names, expose_value=False, callback=_store, **attributes)
+
+
+def _store(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    settings = ctx.ensure_object(Settings)
+    if parameter.name and value not in (None, (), False):
+        setattr(settings, parameter.name, value)
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise WrongUsage(
+            f"-l {text}: a label is written as LABEL=VALUE", "for example: -l env=test"
+        )
+    return name, value
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def open_project(settings: Settings) -> "Project":
+    from reconciler.declarations.project import find_root, load_project
+
+    return load_project(find_root(Path(settings.directory)))
+
+
+def choose_target(project: "Project", settings: Settings) -> Target:
+    """The target of -t, or the default one."""
+    name = settings.target or project.default_target
+    target = project.targets.get(name)
+    if target is None:
+        known = ", ".join(sorted(project.targets))
+        raise WrongUsage(f"there is no target {name!r} in gateways.yaml", f"its targets: {known}")
+    return target
+
+
+def say(settings: Settings, text: str) -> None:
+    """Progress and notes, for people: to standard error, unless -q."""
+    if not settings.quiet:
+        notice(settings, text)
+
+
+def notice(settings: Settings, text: str, level: str = "info") -> None:
+    """A line on standard error in the form of --log-format."""
+    if settings.log_format == "json":
+        import json
+
+        from reconciler.clock import now, stamp
+
+        text = json.dumps({"at": stamp(now()), "level": level, "message": text})
+    click.echo(text, err=True)
+
+
+result = partial(click.echo, nl=False)
+"""A command's result: to standard output, which holds nothing else."""

@@ -1,0 +1,68 @@
+"""gateways status."""
+
+import asyncio
+import json
+
+import click
+
+from reconciler.cli.common import (
+    Settings,
+    choose_target,
+    global_options,
+    open_project,
+    pass_settings,
+    result,
+)
+from reconciler.cli.planning import nearest
+from reconciler.errors import WrongUsage
+from reconciler.model import ActualGateway, Snapshot, Target
+
+
+@click.command("status")
+@click.argument("names", nargs=-1)
+@click.option("--refresh", is_flag=True, help="Log in again to see which sessions work now.")
+@global_options(("text", "json"))
+@pass_settings
+def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int:
+    """Gateways of the platform: their sessions, since when, and why not.
+
+    On the embedded platform no session outlives its command, so a status is that of the last
+    contact; --refresh logs in again, and stores nothing.
+    """
+    from reconciler.report.status import status_data, status_text
+
+    project = open_project(settings)
+    target = choose_target(project, settings)
+
+    async def read() -> Snapshot:
+        from reconciler.platforms import open_readable
+
+        platform = open_readable(target, project.root)
+        try:
+            return await platform.read(refresh=refresh)
+        finally:
+            await platform.close()
+
+    chosen = _chosen(asyncio.run(read()), names, settings, target)
+    if settings.json:
+        result(json.dumps(status_data(chosen, target.owner), indent=2) + "\n")
+    else:
+        result(status_text(chosen, target.owner, settings.style()))
+    return 0
+
+
+def _chosen(
+    snapshot: Snapshot, names: tuple[str, ...], settings: Settings, target: Target
+) -> list[ActualGateway]:
+    from reconciler.engine.select import matches
+
+    known = {one.gateway.name: one for one in snapshot.gateways}
+    for name in names:
+        if name not in known:
+            raise WrongUsage(f"there is no gateway {name!r}", nearest(name, list(known)))
+    selection = settings.selection(target)
+    return [
+        one
+        for name, one in known.items()
+        if (not names or name in names) and matches(one.gateway, selection)
+    ]

@@ -1,0 +1,129 @@
+"""The stages in order. Read this first.
+
+    gateways.d/*.yaml -> load -> validate -> resolve secrets -> desired
+                                         platform -> read -> actual
+    desired and actual -> diff -> guard -> plan                (-> apply, in engine/apply.py)
+
+Each stage has one input and one output. The only thing that planning holds of a platform is a
+reader, so that no plan can change anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler import __version__
+from reconciler.clock import created_at
+from reconciler.declarations.cache import ParseCache
+from reconciler.declarations.load import Loaded, load
+from reconciler.declarations.project import Project
+from reconciler.declarations.resolve import Desired, resolve
+from reconciler.declarations.validate import Judged, judge
+from reconciler.engine import diff, guard, planfile
+from reconciler.engine.select import select
+from reconciler.errors import InvalidInput
+from reconciler.git import commit_of
+from reconciler.model import (
+    ActualGateway,
+    DesiredGateway,
+    Digests,
+    Limits,
+    Plan,
+    Problem,
+    Selection,
+    Target,
+    split_problems,
+)
+from reconciler.platforms import ReadablePlatform
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a run asks for beyond the target's settings."""
+
+    now: datetime
+    selection: Selection = field(default_factory=Selection)
+    limits: Limits | None = None
+    refresh: bool = False
+    key_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and the two sides that it was made from."""
+
+    plan: Plan
+    desired: Mapping[str, DesiredGateway]
+    actual: Mapping[str, ActualGateway]
+    secrets_compared: bool
+
+
+def judged(
+    project: Project, targets: Sequence[Target], now: datetime
+) -> tuple[Loaded, Judged, tuple[Problem, ...]]:
+    """Load and validate; every problem of both, sorted by place."""
+    loaded = load(project.root, targets[0].declarations, ParseCache.open(project.root))
+    verdict = judge(project, loaded, targets, now=now)
+    return loaded, verdict, tuple(sorted({*loaded.problems, *verdict.problems}))
+
+
+def desired_gateways(
+    project: Project, target: Target, now: datetime, *, key_needed: bool
+) -> tuple[Desired, tuple[Problem, ...]]:
+    """What the declarations say for one target, passwords resolved; and the warnings.
+
+    Where no key is at hand and none is needed, passwords are left as they are: not compared.
+
+    Raises:
+        InvalidInput: any file or any value is invalid; it has every problem.
+        SecretsUnavailable: a secrets file that is needed cannot be read.
+
+    """
+    _, verdict, problems = judged(project, [target], now)
+    stop_on(problems)
+    secrets = verdict.secrets[target.name]
+    keyless = not key_needed and not secrets.has_identity()
+    desired = resolve(verdict.declared[target.name], target, secrets, keyless=keyless)
+    problems = tuple(sorted({*problems, *desired.problems}))
+    stop_on(problems)
+    return desired, problems
+
+
+async def make_plan(
+    project: Project, target: Target, platform: ReadablePlatform, wish: Wish
+) -> Planned:
+    """All the stages; what is returned cannot run itself."""
+    desired, warnings = desired_gateways(project, target, wish.now, key_needed=wish.key_needed)
+    snapshot = await platform.read(refresh=wish.refresh)
+    chosen = select(desired.gateways, snapshot.gateways, wish.selection, owner=target.owner)
+    wanted = {one.gateway.name: one for one in chosen.desired}
+    changes = diff.diff(chosen.desired, chosen.actual, target.owner, snapshot)
+    changed = {change.gateway for change in changes}
+    plan = Plan(
+        target=target.name,
+        platform=target.platform,
+        changes=tuple(sorted((*changes, *chosen.leaving), key=lambda change: change.gateway)),
+        unchanged=len(wanted.keys() - changed),
+        drift=diff.drift(tuple(chosen.actual.values()), target.owner),
+        foreign=tuple(
+            name
+            for name, one in chosen.actual.items()
+            if one.owner != target.owner and name not in wanted
+        ),
+        warnings=warnings,
+        digests=Digests(desired.digest, planfile.actual_digest(chosen.actual.values()), ""),
+        created_at=created_at(),
+        tool_version=__version__,
+        git=commit_of(project.root, (target.declarations, "gateways.yaml")),
+    )
+    plan = guard.guard(plan, wish.limits or target.limits, wanted, chosen.actual)
+    plan = guard.refuse_empty(plan, len(desired.gateways))
+    return Planned(planfile.sealed(plan), wanted, chosen.actual, desired.secrets_compared)
+
+
+def stop_on(problems: Sequence[Problem]) -> None:
+    """Stop at the border of a stage, with all of its errors at once."""
+    errors, _ = split_problems(problems)
+    if errors:
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        raise InvalidInput(f"the declarations are invalid: {count}", problems=problems)
