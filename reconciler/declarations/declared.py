@@ -13,8 +13,8 @@ class Source(Protocol):
     @property
     def file(self) -> str: ...
 
-    def place(self, path: Sequence[str | int]) -> Place:
-        """Where the value at `path` stands; for a missing path, its nearest parent's key."""
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
+        """Where the value at `path` stands, or its key; for a missing path, its parent's key."""
         ...
 
 
@@ -41,7 +41,8 @@ class Declared:
 
     def place(self, key: str | None = None) -> Place:
         """Where a field's value stands; for a missing field, where the gateway's name stands."""
-        return self.source.place(self.path(key))
+        path = self.path(key)
+        return self.source.place(path, key=path == ("gateways", self.name))
 
     @property
     def secret(self) -> str | None:
