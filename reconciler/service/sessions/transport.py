@@ -1,0 +1,263 @@
+"""One connection to a mail server, in plain text or TLS, with a limit on everything it may do.
+
+It works on a bare socket, not on the event loop's transports: while a session is idle nothing but
+the socket and OpenSSL's state is held, and it is always known which bytes came before TLS began.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Final
+
+from reconciler.model import Certificate, FailureKind
+from reconciler.service.sessions import SessionError, SessionSettings
+from reconciler.service.sessions.addresses import Address, refuse_private, resolve
+from reconciler.service.sessions.failures import connect_failure, fail, tls_failure
+from reconciler.service.sessions.tls import RECORD, TlsLayer
+
+MAX_LINE: Final = 64 * 1024  # real replies stay below 2 KiB a line; stops an endless one
+MAX_LINES: Final = 1_000  # of one reply; real ones have a few dozen; stops a flood of small ones
+MAX_REPLY: Final = 1024 * 1024  # all lines and literals of one reply, refused before it is read
+
+
+class Wire:
+    """The bytes of one connection. Every fault is a SessionError; after one, `usable` is False."""
+
+    def __init__(self, host: str, port: int, settings: SessionSettings) -> None:
+        self.where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.usable = False
+        self._host = host
+        self._port = port
+        self._settings = settings
+        self._addresses: tuple[Address, ...] = ()
+        self._socket: socket.socket | None = None
+        self._tls: TlsLayer | None = None
+        self._buffer = bytearray()
+        self._lines_left = MAX_LINES
+        self._bytes_left = MAX_REPLY
+
+    @asynccontextmanager
+    async def within(self, seconds: float, doing: str, field: str = "host") -> AsyncIterator[None]:
+        """Turn running out of time, or any other end but success, into an unusable wire."""
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            self.usable = False
+            raise fail(
+                FailureKind.TIMEOUT,
+                field,
+                f"{self.where} did not {doing} within {seconds:g} s",
+                "the server, or the network to it, is too slow or stuck",
+                transient=True,
+            ) from None
+        except asyncio.CancelledError:
+            self.usable = False
+            raise
+
+    async def resolve(self) -> str:
+        async with self.within(self._settings.deadlines.dns, "have its host name looked up"):
+            self._addresses = await resolve(self._host, self._port)
+        if not self._settings.private_hosts:
+            refuse_private(self.where, self._port, self._addresses)
+        return ", ".join(str(address[0]) for _, address in self._addresses)
+
+    async def connect(self) -> str:
+        """Try each address in turn; an early one that hangs leaves its share of time to the rest.
+
+        The first address's fault is the one that is told: it is the one the system prefers.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.deadlines.connect
+        first: SessionError | None = None
+        for index, (family, address) in enumerate(self._addresses):
+            share = (end - loop.time()) / (len(self._addresses) - index)
+            try:
+                self._socket = await _connected(family, address, share)
+            except OSError as error:
+                first = first or connect_failure(self.where, error)
+            else:
+                self.usable = True
+                return f"connected to {address[0]}"
+        raise first or connect_failure(self.where, OSError())
+
+    async def start_tls(self, context: ssl.SSLContext, anchor: Certificate) -> str:
+        """Shake hands, as the only thing that this connection may do next.
+
+        Bytes that came in plain text after the server's answer to STARTTLS were put there by
+        somebody on the way, to be taken for an answer under TLS: they end the connection. `anchor`
+        is what `context` trusts.
+        """
+        if self._buffer:
+            raise self._broken(
+                FailureKind.PROTOCOL,
+                "encryption_mode",
+                f"{self.where} sent more in plain text after agreeing to STARTTLS",
+                "somebody between may be tampering; use encryption_mode TLS if the server has it",
+            )
+        async with self.within(
+            self._settings.deadlines.tls, "finish the TLS handshake", "encryption_mode"
+        ):
+            self._tls = await self._handshake(TlsLayer(context, self._host), anchor)
+        return f"{self._tls.version}, certificate trusted and made for {self._host}"
+
+    async def _handshake(self, layer: TlsLayer, anchor: Certificate) -> TlsLayer:
+        first_bytes = b""
+        try:
+            while not layer.handshake():
+                await self._to_socket(layer.drain())
+                data = await self._from_socket()
+                first_bytes = first_bytes or data[:2]
+                layer.feed(data)
+        except ssl.SSLEOFError:
+            raise self._broken(
+                FailureKind.TLS,
+                "port",
+                f"{self.where} closed the connection during the TLS handshake",
+                "check that the port expects the declared encryption_mode",
+                transient=True,
+            ) from None
+        except ssl.SSLError as error:
+            self.usable = False
+            with suppress(SessionError):
+                await self._to_socket(layer.drain())  # the alert: it tells the server why
+            raise tls_failure(self.where, error, first_bytes, anchor) from None
+        await self._to_socket(layer.drain())
+        return layer
+
+    @property
+    def encrypted(self) -> bool:
+        return self._tls is not None
+
+    @property
+    def certificate_expires(self) -> datetime | None:
+        return self._tls.not_after if self._tls else None
+
+    @property
+    def local_address(self) -> str:
+        return str(self._socket.getsockname()[0]) if self._socket else ""
+
+    async def send(self, line: bytes) -> None:
+        """One line of a command; the reply to it starts with fresh limits.
+
+        CR, LF or NUL in it would end the line early and make the rest a command of its own.
+        """
+        if any(byte in line for byte in b"\r\n\0"):
+            raise fail(FailureKind.PROTOCOL, None, "a command must not contain CR, LF or NUL")
+        self._lines_left = MAX_LINES
+        self._bytes_left = MAX_REPLY
+        data = line + b"\r\n"
+        if self._tls:
+            self._tls.write(data)
+            data = self._tls.drain()
+        await self._to_socket(data)
+
+    async def read_line(self) -> bytes:
+        """The next line, without its end."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            self._check(searched <= MAX_LINE, "a line without end")
+            self._buffer += await self._receive()
+        self._lines_left -= 1
+        self._check(end <= MAX_LINE, "a line without end")
+        self._check(self._lines_left >= 0, "a reply without end")
+        return self._take(end + 1).rstrip(b"\r\n")
+
+    async def read_exactly(self, size: int) -> bytes:
+        """A literal; one that is longer than a reply may be is refused before it is read."""
+        self._check(size <= self._bytes_left, "a reply without end")
+        while len(self._buffer) < size:
+            self._buffer += await self._receive()
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        self._bytes_left -= size
+        self._check(self._bytes_left >= 0, "a reply without end")
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _check(self, fine: bool, what: str) -> None:  # noqa: FBT001  # reads as a sentence
+        if not fine:
+            raise self._broken(FailureKind.PROTOCOL, "port", f"{self.where} sends {what}")
+
+    def _broken(
+        self,
+        kind: FailureKind,
+        field: str,
+        message: str,
+        hint: str = "",
+        *,
+        transient: bool = False,
+    ) -> SessionError:
+        self.usable = False
+        return fail(kind, field, message, hint, transient=transient)
+
+    async def _receive(self) -> bytes:
+        if not self._tls:
+            data: bytes | None = await self._from_socket()
+        else:
+            try:
+                while (data := self._tls.read()) is None:
+                    await self._to_socket(self._tls.drain())  # an answer to a key update
+                    self._tls.feed(await self._from_socket())
+            except ssl.SSLError:
+                raise self._lost("broke the TLS connection") from None
+        if not data:
+            raise self._lost("closed the connection")
+        return data
+
+    async def _from_socket(self) -> bytes:
+        assert self._socket  # noqa: S101  # connected, or nothing calls this
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._socket, RECORD)
+        except TimeoutError:  # the kernel gave up on the peer; not our deadline
+            raise self._lost("no longer answers") from None
+        except OSError:
+            raise self._lost("reset the connection") from None
+
+    async def _to_socket(self, data: bytes) -> None:
+        assert self._socket  # noqa: S101  # connected, or nothing calls this
+        if data:
+            try:
+                await asyncio.get_running_loop().sock_sendall(self._socket, data)
+            except OSError:
+                raise self._lost("closed the connection") from None
+
+    def _lost(self, what: str) -> SessionError:
+        return self._broken(
+            FailureKind.TCP,
+            "host",
+            f"{self.where} {what}",
+            "the server may be restarting, or may not take connections from this address",
+            transient=True,
+        )
+
+    def abort(self) -> None:
+        """Free the socket at once."""
+        self.usable = False
+        if self._socket:
+            if self._tls:
+                with suppress(OSError):  # a full send buffer, or a peer that is gone
+                    self._socket.send(self._tls.shut())
+            self._socket.close()
+        self._socket = self._tls = None
+
+
+async def _connected(
+    family: socket.AddressFamily, address: tuple[Any, ...], seconds: float
+) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)  # noqa: FBT003
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
