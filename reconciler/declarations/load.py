@@ -1,0 +1,141 @@
+"""Files to data: every declaration file of a folder, read once, in the order of their names.
+
+A pull request decides what lies in the folder, so nothing in it is trusted: pipes and devices are
+never opened, links may not leave the project, and whatever cannot be read is a problem, since
+taking it for absent would disconnect its gateways.
+"""
+
+import gc
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from reconciler.declarations.cache import ParseCache, forget_some
+from reconciler.declarations.catalogue.files import severity
+from reconciler.declarations.declaration_files import Unread, find_folder, list_files, read_file
+from reconciler.declarations.strict_yaml import Positions, YamlProblem, parse, positions
+from reconciler.declarations.yaml_faults import printable
+from reconciler.model import Place, Problem
+
+MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Document:
+    """One file: `file` is relative to the project's root, `data` the map at its top."""
+
+    file: str
+    text: bytes = field(repr=False)
+    data: Any = field(repr=False)
+    _positions: Positions | None = field(default=None, repr=False)
+
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
+        """Where the value at `path` stands, or its key; if missing, its nearest parent's key."""
+        if self._positions is None:
+            self._positions = positions(self.text, self.file)
+        return self._positions.place(path, key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Documents and problems, both sorted by file; a file is in one of the two."""
+
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...]
+
+
+def load(root: Path, folder: str, cache: ParseCache | None = None) -> Loaded:
+    """Every declaration file of `folder`, which is relative to `root`; folders in it are ignored.
+
+    Each file is read once. A file that is broken, or cannot be read, is a problem of its own.
+    """
+    loader = _Loader(os.path.realpath(root), os.path.normpath(folder), cache)
+    with _no_collection():
+        loader.run()
+    if cache is not None:
+        cache.save()
+    return Loaded(tuple(loader.documents), tuple(sorted(loader.problems)))
+
+
+class _Loader:
+    def __init__(self, root: str, folder: str, cache: ParseCache | None) -> None:
+        self._root = root
+        self._folder = folder
+        self._cache = cache
+        self._shared: dict[str, str] = {}
+        self.documents: list[Document] = []
+        self.problems: list[Problem] = []
+
+    def run(self) -> None:
+        try:
+            entries = list_files(find_folder(self._root, self._folder))
+        except Unread as reason:
+            self._report(reason, self._folder)
+            return
+        if not entries:
+            message = "the folder of declarations has no .yaml or .yml file"
+            hint = "check 'declarations' in gateways.yaml, and that the checkout is complete"
+            self._report(Unread("no-declarations", message, hint), self._folder)
+        left = MAX_TOTAL_BYTES
+        for entry in entries:
+            left -= self._file(entry)
+            forget_some(self._shared)
+            if left < 0:
+                message = f"the declarations are larger than {MAX_TOTAL_BYTES >> 20} MiB together"
+                large = Unread("folder-too-large", message, "split the repository")
+                self._report(large, self._folder)
+                return
+
+    def _file(self, entry: "os.DirEntry[str]") -> int:
+        """Load one file; its size."""
+        file = f"{self._folder}/{entry.name}"
+        try:
+            text = read_file(entry, self._root)
+            data = self._parsed(text, file)
+        except Unread as reason:
+            self._report(reason, file)
+            return 0
+        except YamlProblem as fault:
+            self.problems.append(fault.problem)
+            return 0
+        if isinstance(data, dict):
+            self.documents.append(Document(file, text, data))
+        elif data is None:
+            self._report(Unread("empty-file", "this file declares nothing", "delete it"), file)
+        else:
+            message = "the file must be a map with the key gateways"
+            self._report(Unread("not-a-map", message, "begin it with gateways:"), file)
+        return len(text)
+
+    def _parsed(self, text: bytes, file: str) -> Any:
+        if self._cache is None:
+            return parse(text, file, self._shared)
+        digest = hashlib.sha256(text).hexdigest()
+        data = self._cache.get(digest)
+        if data is None:
+            data = parse(text, file, self._shared)
+            if isinstance(data, dict):
+                self._cache.put(digest, data)
+        return data
+
+    def _report(self, reason: Unread, file: str) -> None:
+        name = "".join(map(printable, file))
+        place = Place(name)
+        rule = reason.rule
+        self.problems.append(Problem(place, "", rule, severity(rule), reason.message, reason.hint))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection meanwhile: nothing here is garbage, and looking costs a tenth."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
