@@ -493,6 +493,37 @@ class Outcome:
     code: int = 0
 
 
+class RungState(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the ladder; `milliseconds` is 0 where nothing was done."""
+
+    name: str
+    state: RungState
+    detail: str = ""
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All rungs, in order, whatever happened; those after the first failed one are skipped."""
+
+    gateway: str
+    rungs: tuple[Rung, ...]
+    failure: Failure | None = None
+    transient: bool = False
+
+    @property
+    def reached_the_top(self) -> bool:
+        return self.failure is None
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the guard allows. None lifts a budget."""

@@ -58,19 +58,31 @@ class Planned:
     secrets_compared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the declarations say for one target, and the warnings.
+
+    `outside` are the gateways that are declared, but not selected by the target.
+    """
+
+    desired: Desired
+    warnings: tuple[Problem, ...]
+    outside: frozenset[str]
+
+
 def judged(
-    project: Project, targets: Sequence[Target], now: datetime
-) -> tuple[Loaded, Judged, tuple[Problem, ...]]:
-    """Load and validate; every problem of both, sorted by place."""
-    loaded = load(project.root, targets[0].declarations, ParseCache.open(project.root))
-    verdict = judge(project, loaded, targets, now=now)
-    return loaded, verdict, tuple(sorted({*loaded.problems, *verdict.problems}))
+    project: Project, targets: Sequence[Target], now: datetime, *, cached: bool = True
+) -> tuple[Loaded, Judged]:
+    """Load and validate: the verdict has every problem of both."""
+    cache = ParseCache.open(project.root) if cached else None
+    loaded = load(project.root, targets[0].declarations, cache)
+    return loaded, judge(project, loaded, targets, now=now)
 
 
 def desired_gateways(
     project: Project, target: Target, now: datetime, *, key_needed: bool
-) -> tuple[Desired, tuple[Problem, ...]]:
-    """What the declarations say for one target, passwords resolved; and the warnings.
+) -> Stated:
+    """What the declarations say for one target, passwords resolved.
 
     Where no key is at hand and none is needed, passwords are left as they are: not compared.
 
@@ -79,23 +91,38 @@ def desired_gateways(
         SecretsUnavailable: a secrets file that is needed cannot be read.
 
     """
-    _, verdict, problems = judged(project, [target], now)
-    stop_on(problems)
+    # what sends passwords relies on nothing that another run left behind
+    loaded, verdict = judged(project, [target], now, cached=not key_needed)
+    stop_on(verdict.problems)
     secrets = verdict.secrets[target.name]
     keyless = not key_needed and not secrets.has_identity()
     desired = resolve(verdict.declared[target.name], target, secrets, keyless=keyless)
-    problems = tuple(sorted({*problems, *desired.problems}))
+    problems = tuple(sorted({*verdict.problems, *desired.problems}))
     stop_on(problems)
-    return desired, problems
+    return Stated(desired, problems, _outside(loaded, desired))
+
+
+def _outside(loaded: Loaded, desired: Desired) -> frozenset[str]:
+    declared = {
+        name for document in loaded.documents for name in document.data.get("gateways") or ()
+    }
+    return frozenset(declared - {one.gateway.name for one in desired.gateways})
 
 
 async def make_plan(
     project: Project, target: Target, platform: ReadablePlatform, wish: Wish
 ) -> Planned:
     """All the stages; what is returned cannot run itself."""
-    desired, warnings = desired_gateways(project, target, wish.now, key_needed=wish.key_needed)
+    stated = desired_gateways(project, target, wish.now, key_needed=wish.key_needed)
+    desired = stated.desired
     snapshot = await platform.read(refresh=wish.refresh)
-    chosen = select(desired.gateways, snapshot.gateways, wish.selection, owner=target.owner)
+    chosen = select(
+        desired.gateways,
+        stated.outside,
+        snapshot,
+        wish.selection,
+        owner=target.owner,
+    )
     wanted = {one.gateway.name: one for one in chosen.desired}
     changes = diff.diff(chosen.desired, chosen.actual, target.owner, snapshot)
     changed = {change.gateway for change in changes}
@@ -110,7 +137,7 @@ async def make_plan(
             for name, one in chosen.actual.items()
             if one.owner != target.owner and name not in wanted
         ),
-        warnings=warnings,
+        warnings=stated.warnings,
         digests=Digests(desired.digest, planfile.actual_digest(chosen.actual.values()), ""),
         created_at=created_at(),
         tool_version=__version__,

@@ -146,7 +146,7 @@ async def _apply(job: _Job, saved: Plan | None, *, ask: bool) -> ExitCode:
         saved = made.plan
         _show(saved, job.settings)
     _refuse_blocked(saved)
-    if not saved.planned:
+    if not saved.planned and not job.budgets_given:
         return _nothing_to_do(job, saved)
     if ask:
         click.confirm("Apply this plan?", abort=True, err=True)

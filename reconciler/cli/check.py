@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,10 +17,7 @@ from reconciler.cli.common import (
 )
 from reconciler.cli.planning import nearest
 from reconciler.errors import ExitCode, WrongUsage
-from reconciler.model import DesiredGateway, State, Target
-
-if TYPE_CHECKING:
-    from reconciler.service.ladder import Ladder
+from reconciler.model import DesiredGateway, Ladder, State, Target
 
 PARALLEL = 8
 
@@ -49,8 +45,8 @@ def command(settings: Settings, names: tuple[str, ...], *, no_login: bool) -> in
 
     project = open_project(settings)
     target = choose_target(project, settings)
-    desired, _ = desired_gateways(project, target, now(), key_needed=not no_login)
-    chosen = _chosen(desired.gateways, names, settings, target)
+    stated = desired_gateways(project, target, now(), key_needed=not no_login)
+    chosen = _chosen(stated.desired.gateways, names, settings, target)
     ladders = asyncio.run(_climb(chosen, login=not no_login))
     if settings.json:
         result(json.dumps(ladders_data(ladders), indent=2) + "\n")
@@ -78,7 +74,7 @@ def _chosen(
     ]
 
 
-async def _climb(chosen: Sequence[DesiredGateway], *, login: bool) -> "list[Ladder]":
+async def _climb(chosen: Sequence[DesiredGateway], *, login: bool) -> list[Ladder]:
     """All ladders, in order; a credential that another gateway tries is not tried again."""
     from reconciler.clock import now
     from reconciler.service.ladder import climb
@@ -86,7 +82,7 @@ async def _climb(chosen: Sequence[DesiredGateway], *, login: bool) -> "list[Ladd
     first = _first_with_each_credential(chosen)
     free = asyncio.Semaphore(PARALLEL)
 
-    async def one(gateway: DesiredGateway) -> "Ladder":
+    async def one(gateway: DesiredGateway) -> Ladder:
         async with free:
             name = gateway.gateway.name
             mine = first[name] == name
@@ -107,7 +103,7 @@ def _first_with_each_credential(chosen: Sequence[DesiredGateway]) -> dict[str, s
     return found
 
 
-def _tried_by(ladder: "Ladder", other: str) -> "Ladder":
+def _tried_by(ladder: Ladder, other: str) -> Ladder:
     *rungs, login = ladder.rungs
     note = f"{other} tries the same credential, and each is tried once a run"
     return replace(ladder, rungs=(*rungs, replace(login, detail=note)))

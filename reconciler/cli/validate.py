@@ -44,7 +44,8 @@ def command(settings: Settings, files: tuple[Path, ...]) -> int:
 
     project = open_project(settings)
     chosen = [choose_target(project, settings)] if settings.target else [*project.targets.values()]
-    loaded, verdict, problems = judged(project, chosen, now())
+    loaded, verdict = judged(project, chosen, now())
+    problems = verdict.problems
     if files:
         problems = about(problems, [_relative(file, project.root) for file in files])
     names = {one.name for declared in verdict.declared.values() for one in declared}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from reconciler.model import Ladder, Rung, RungState
 from reconciler.report.safe import line
 from reconciler.report.style import PLAIN, Paint, Style
-from reconciler.service.ladder import Ladder, Rung, RungState
 
 
 def ladders_text(ladders: Sequence[Ladder], style: Style = PLAIN) -> str:

@@ -4,13 +4,12 @@ It climbs the very phases that a session opens with, one by one, so that a ladde
 top and a session that opens are the same thing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from time import perf_counter
 from typing import Final
 
-from reconciler.model import Failure, Gateway, Secret
+from reconciler.model import Gateway, Ladder, Rung, RungState, Secret
 from reconciler.service.sessions import SessionError, SessionSettings, session_for
 from reconciler.service.sessions.base import MailSession, Passed, Phase
 
@@ -19,38 +18,7 @@ WARN_DAYS: Final = 30  # a server certificate that expires sooner draws a warnin
 EXPIRY: Final = "expiry"
 
 
-class RungState(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One step of the ladder; `milliseconds` is 0 where nothing was done."""
-
-    name: str
-    state: RungState
-    detail: str = ""
-    milliseconds: int = 0
-
-
 RUNGS: Final = (Phase.DNS, Phase.TCP, Phase.TLS, EXPIRY, Phase.CAPABILITIES, Phase.LOGIN)
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """All rungs, in order, whatever happened; those after the first failed one are skipped."""
-
-    gateway: str
-    rungs: tuple[Rung, ...]
-    failure: Failure | None = None
-    transient: bool = False
-
-    @property
-    def reached_the_top(self) -> bool:
-        return self.failure is None
 
 
 async def climb(

@@ -48,7 +48,7 @@ def plan_of(case: Mapping[str, Any], *, backwards: bool = False) -> Plan:
     selection = Selection(
         tuple(wish.get("only", ())), tuple(sorted(wish.get("labels", {}).items()))
     )
-    chosen = select(desired, snapshot.gateways, selection, owner=OWNER)
+    chosen = select(desired, case.get("outside", ()), snapshot, selection, owner=OWNER)
     wanted = {one.gateway.name: one for one in chosen.desired}
     changes = diff.diff(chosen.desired, chosen.actual, OWNER, snapshot)
     plan = Plan(

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.model import EncryptionMode, ProtocolType, Secret
-from reconciler.service.ladder import RUNGS, Ladder, climb
+from reconciler.model import EncryptionMode, Ladder, ProtocolType, Secret
+from reconciler.service.ladder import RUNGS, climb
 from reconciler.service.sessions import SessionError, session_for
 from tests.rig import MailRig
 from tests.rig.certificates import Authority
