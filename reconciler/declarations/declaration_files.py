@@ -39,7 +39,7 @@ def find_folder(root: str, folder: str) -> str:
     if not Path(path).is_dir():
         what = "is not a folder" if os.path.lexists(path) else "does not exist"
         hint = "check 'declarations' in gateways.yaml, and that the checkout is complete"
-        raise Unread("no-declarations", f"the folder of declarations {what}", hint)
+        raise Unread("missing-declarations", f"the folder of declarations {what}", hint)
     return path
 
 

@@ -35,13 +35,13 @@ def guard(
         changes,
         limits.max_disconnects,
         lambda change: change.counted,
-        "max_disconnects is {budget}, and {count} gateways are no longer declared",
+        "max_disconnects is {budget}, and this many are no longer declared: {count}",
     )
     changes = _within(
         changes,
         limits.max_reconnects,
         lambda change: change.reconnects,
-        "max_reconnects is {budget}, and {count} edits would make a connection anew",
+        "max_reconnects is {budget}, and this many edits make a connection anew: {count}",
     )
     return replace(plan, changes=tuple(changes))
 

@@ -1,6 +1,6 @@
 """Which gateways a run looks at, on both sides, by the labels that each side has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -11,6 +11,7 @@ from reconciler.model import (
     DesiredGateway,
     Gateway,
     Selection,
+    Snapshot,
 )
 
 
@@ -25,29 +26,32 @@ class Selected:
 
 def select(
     desired: Sequence[DesiredGateway],
-    actual: Sequence[ActualGateway],
+    outside: Collection[str],
+    snapshot: Snapshot,
     selection: Selection,
     *,
     owner: str,
 ) -> Selected:
-    """Both sides of what is selected.
+    """Both sides of what is selected; `outside` are gateways that the target does not select.
 
     A gateway whose stored labels match and whose declared ones do not is leaving the selection: it
     is neither compared nor taken for undeclared.
     """
-    if selection.everything:
-        return Selected(tuple(desired), {one.gateway.name: one for one in actual}, ())
     declared = {one.gateway.name: one for one in desired}
     wanted = tuple(one for one in desired if matches(one.gateway, selection))
     names = {one.gateway.name for one in wanted}
     chosen: dict[str, ActualGateway] = {}
     leaving: list[Change] = []
-    for one in actual:
+    for one in snapshot.gateways:
         name = one.gateway.name
-        if name in names or (matches(one.gateway, selection) and name not in declared):
+        if name in names:
             chosen[name] = one
-        elif name in declared and one.owner == owner and matches(one.gateway, selection):
-            leaving.append(_leaving(declared[name], one))
+        elif not matches(one.gateway, selection):
+            continue
+        elif name not in declared and name not in outside:
+            chosen[name] = one
+        elif one.owner == owner:
+            leaving.append(_leaving(one, declared.get(name)))
     return Selected(wanted, chosen, tuple(leaving))
 
 
@@ -57,12 +61,12 @@ def matches(gateway: Gateway, selection: Selection) -> bool:
     return set(selection.labels) <= set(gateway.labels)
 
 
-def _leaving(desired: DesiredGateway, actual: ActualGateway) -> Change:
+def _leaving(actual: ActualGateway, desired: DesiredGateway | None) -> Change:
     return Change(
         actual.gateway.name,
         Action.EDIT,
         "its labels change such that it leaves the selection",
         blocked_by="it would leave the selection; plan without the labels to change them",
-        place=desired.place,
+        place=desired.place if desired else None,
         revision=actual.revision,
     )

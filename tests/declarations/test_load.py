@@ -216,16 +216,28 @@ def test_a_folder_that_is_a_link_inside_the_project(root: Path) -> None:
     assert [document.file for document in load(root, "linked").documents] == ["linked/support.yaml"]
 
 
-@pytest.mark.parametrize("folder", ["missing", "empty", "file", "dangling", "only-other-files"])
-def test_no_declarations_is_a_problem_and_not_an_empty_wish(root: Path, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "rule", "severity"),
+    [
+        ("missing", "missing-declarations", Severity.ERROR),
+        ("file", "missing-declarations", Severity.ERROR),
+        ("dangling", "missing-declarations", Severity.ERROR),
+        # warned of here, and blocked by the guard: an empty folder can be read, a missing one not
+        ("empty", "no-declarations", Severity.WARNING),
+        ("only-other-files", "no-declarations", Severity.WARNING),
+    ],
+)
+def test_no_declarations_is_a_problem_and_not_an_empty_wish(
+    root: Path, folder: str, rule: str, severity: Severity
+) -> None:
     (root / "empty").mkdir()
     (root / "file").touch()
     (root / "dangling").symlink_to("nowhere")
     (root / "only-other-files").mkdir()
     (root / "only-other-files/README.md").touch()
     (problem,) = load(root, folder).problems
-    assert (problem.place, problem.rule) == (Place(folder), "no-declarations")
-    assert problem.severity is Severity.ERROR
+    assert (problem.place, problem.rule) == (Place(folder), rule)
+    assert problem.severity is severity
 
 
 @contextmanager

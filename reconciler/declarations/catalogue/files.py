@@ -105,12 +105,19 @@ RULES: tuple[Rule, ...] = (
         "Put what the gateways of a file share under defaults.",
     ),
     Rule(
-        "no-declarations",
+        "missing-declarations",
         _ERROR,
-        "No declarations found",
-        "A folder that is missing or empty is nearly always a wrong path or a partial checkout."
-        " Taken at its word it would mean to disconnect every gateway.",
+        "The folder of declarations is missing",
+        "Missing is not empty: it is nearly always a wrong path or a partial checkout.",
         "Check the path in gateways.yaml, the folder that you run in, and the checkout.",
+    ),
+    Rule(
+        "no-declarations",
+        _WARNING,
+        "The folder of declarations is empty",
+        "Taken at its word, an empty folder would mean to disconnect every gateway. A plan of it"
+        " is blocked as a whole.",
+        "Check the path in gateways.yaml and the checkout; end gateways one by one.",
     ),
     Rule(
         "not-a-file",

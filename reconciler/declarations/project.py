@@ -1,0 +1,242 @@
+"""gateways.yaml: the project's settings and its targets.
+
+These settings are in the tree that a pull request changes, so they are judged as strictly as the
+declarations are: nothing in them may lead outside the project or name a credential freely.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from reconciler import schemas
+from reconciler.declarations.messages import SchemaFault, in_words
+from reconciler.declarations.strict_yaml import MAX_BYTES, Positions, YamlProblem, parse, positions
+from reconciler.declarations.wording import nearest, quote
+from reconciler.declarations.yaml_faults import dotted
+from reconciler.errors import InvalidInput, WrongUsage
+from reconciler.model import Limits, Place, Problem, Severity, Target
+
+FILE: Final = "gateways.yaml"
+
+PLATFORM_NAMES: Final = ("embedded", "http", "runbook")
+"""The platforms that need no add-on; whether one can be opened is seen when it is."""
+
+DEFAULT_OWNER: Final = "local"
+DEFAULT_DECLARATIONS: Final = "gateways.d"
+
+_NUMBERS: Final = ("max_disconnects", "max_reconnects")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`root` is the folder of gateways.yaml; all targets share its declarations."""
+
+    root: Path
+    targets: Mapping[str, Target]
+    default_target: str
+
+    def target(self, name: str | None = None) -> Target:
+        """A target by its name, or the default one.
+
+        Raises:
+            WrongUsage: there is none of that name.
+
+        """
+        wanted = name or self.default_target
+        found = self.targets.get(wanted)
+        if found is None:
+            meant = nearest(wanted, tuple(self.targets))
+            guess = f"; did you mean {quote(meant)}?" if meant else ""
+            raise WrongUsage(
+                f"there is no target {quote(wanted)} in {FILE}{guess}",
+                "targets: " + ", ".join(sorted(self.targets)),
+            )
+        return found
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder with a gateways.yaml, from `start` upwards.
+
+    Raises:
+        InvalidInput: there is none.
+
+    """
+    folder = start.resolve()
+    for candidate in (folder, *folder.parents):
+        if (candidate / FILE).is_file():
+            return candidate
+    raise _no_settings(f"there is no {FILE} in {start} or in a folder above it")
+
+
+def load_project(root: Path) -> Project:
+    """Read and judge gateways.yaml in `root`.
+
+    Raises:
+        InvalidInput: it is missing or invalid; `problems` has all that is wrong with it.
+
+    """
+    try:
+        with (root / FILE).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _no_settings(f"there is no {FILE} in {root}") from None
+    except OSError as error:
+        raise InvalidInput(f"{FILE} cannot be read: {error.strerror}") from None
+    return read_project(text, root)
+
+
+def read_project(text: bytes, root: Path) -> Project:
+    """A project from the text of its gateways.yaml, which may be that of another commit.
+
+    Raises:
+        InvalidInput: the text is invalid; `problems` has all that is wrong with it.
+
+    """
+    try:
+        data = parse(text, FILE)
+    except YamlProblem as fault:
+        raise _invalid([fault.problem]) from None
+    faults = _schema_faults(data) or list(_other_faults(data))
+    places = positions(text, FILE)
+    if faults:
+        raise _invalid(sorted(_problem(fault, places) for fault in faults))
+    targets = {
+        name: _target(name, settings, data, places.place(("targets", name), key=True))
+        for name, settings in data["targets"].items()
+    }
+    return Project(root, targets, data.get("default_target") or next(iter(targets)))
+
+
+def _no_settings(message: str) -> InvalidInput:
+    return InvalidInput(message, "make a project with: gateways init")
+
+
+def _invalid(problems: list[Problem]) -> InvalidInput:
+    count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+    return InvalidInput(f"{FILE} is invalid: {count}", problems=problems)
+
+
+def _problem(fault: SchemaFault, places: Positions) -> Problem:
+    place = places.place(fault.path, key=fault.at_key)
+    return Problem(place, dotted(fault.path), fault.rule, Severity.ERROR, fault.message, fault.hint)
+
+
+def _schema_faults(data: Any) -> list[SchemaFault]:
+    if schemas.gate("project")(data) and not _holds_float(data):
+        return []
+    if data is None:
+        return [
+            SchemaFault(
+                (), "missing-key", f"{FILE} is empty", "add targets: {local: {platform: embedded}}"
+            )
+        ]
+    return in_words(schemas.errors("project", "", data))
+
+
+def _holds_float(data: Any) -> bool:
+    """10.0 is a whole number to JSON, and nothing that a budget should be written as."""
+    targets = data["targets"].values()
+    return any(isinstance(target.get(key), float) for target in targets for key in _NUMBERS)
+
+
+def _other_faults(data: Mapping[str, Any]) -> Iterator[SchemaFault]:
+    """What no schema can express; the data satisfies the schema."""
+    targets = data["targets"]
+    yield from _default_target_faults(data.get("default_target"), tuple(targets))
+    for name, settings in targets.items():
+        yield from _platform_faults(name, settings["platform"], data)
+        yield from _rule_faults(name, settings.get("errors", ()))
+
+
+def _default_target_faults(default: str | None, names: tuple[str, ...]) -> Iterator[SchemaFault]:
+    known = ", ".join(names)
+    if default is None and len(names) > 1:
+        yield SchemaFault(
+            ("default_target",),
+            "missing-key",
+            "default_target is missing, but there is more than one target",
+            f"add default_target, one of {known}",
+        )
+    elif default is not None and default not in names:
+        message = f"there is no target {quote(default)}{_guess(default, names)}"
+        yield SchemaFault(("default_target",), "unknown-target", message, f"targets: {known}")
+
+
+def _platform_faults(name: str, platform: str, data: Mapping[str, Any]) -> Iterator[SchemaFault]:
+    path = ("targets", name, "platform")
+    if platform not in PLATFORM_NAMES and not _is_installed(platform):
+        yield SchemaFault(
+            path,
+            "unknown-platform",
+            f"there is no platform {quote(platform)}{_guess(platform, PLATFORM_NAMES)}",
+            "platforms: " + ", ".join(PLATFORM_NAMES) + ", and those of installed add-ons",
+        )
+    if platform == "http" and "owner" not in data:
+        yield SchemaFault(
+            path,
+            "owner-required",
+            "platform http is shared with others, but the project has no owner",
+            "add owner at the top of the file, a name that no other repository uses",
+        )
+
+
+def _is_installed(platform: str) -> bool:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - only for an unusual platform
+
+    return bool(entry_points(group="gateways.platforms", name=platform))
+
+
+def _rule_faults(name: str, slugs: list[str]) -> Iterator[SchemaFault]:
+    if not slugs:
+        return
+    from reconciler.declarations.catalogue import catalogue  # noqa: PLC0415
+
+    rules = catalogue()
+    for index, slug in enumerate(slugs):
+        if slug not in rules:
+            yield SchemaFault(
+                ("targets", name, "errors", index),
+                "unknown-rule",
+                f"there is no rule {quote(slug)}{_guess(slug, tuple(rules))}",
+                "write the slug that a warning shows in brackets",
+            )
+
+
+def _guess(word: str, known: tuple[str, ...]) -> str:
+    meant = nearest(word, known)
+    return f"; did you mean {quote(meant)}?" if meant else ""
+
+
+def _target(
+    name: str, settings: Mapping[str, Any], project: Mapping[str, Any], place: Place
+) -> Target:
+    """One target; what it does not say itself, the project or a default says."""
+    get = settings.get
+    declarations = posixpath.normpath(project.get("declarations", DEFAULT_DECLARATIONS))
+    secrets = (f"{declarations}/secrets/*.sops.yaml",)
+    key = project.get("fingerprint_key", "fingerprint_key")
+    return Target(
+        name=name,
+        platform=settings["platform"],
+        place=place,
+        owner=project.get("owner", DEFAULT_OWNER),
+        declarations=declarations,
+        secrets=tuple(get("secrets", project.get("secrets", secrets))),
+        fingerprint_key=get("fingerprint_key", key),
+        database=get("database", ".gateways/platform.db"),
+        url=get("url"),
+        tenant=get("tenant"),
+        token_env=get("token", {}).get("env"),
+        record=get("record"),
+        variables=dict(get("variables", {})),
+        select=tuple(sorted(get("select", {}).items())),
+        limits=Limits(
+            max_disconnects=get("max_disconnects", 0),
+            max_reconnects=get("max_reconnects"),
+            allow_hosts=tuple(get("allow_hosts", ())),
+        ),
+        errors=frozenset(get("errors", ())),
+        sops_key_services=tuple(get("sops_key_services", ())),
+    )
