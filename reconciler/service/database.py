@@ -1,0 +1,237 @@
+"""Open the database file. This is the one module that knows it is SQLite.
+
+What it refuses, it leaves as it was: nothing is ever removed or repaired by itself.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.errors import PlatformUnavailable
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+VERSION: Final = 1
+"""The number of the last migration; a test holds the two together."""
+
+APPLICATION_ID: Final = 0x47415445
+"""Tells our databases from other programs' (PRAGMA application_id)."""
+
+BUSY_SECONDS: Final = 5.0
+
+_HINTS: Final = {
+    sqlite3.SQLITE_FULL: ("no space left", "make room on the disk, then run the command again"),
+    sqlite3.SQLITE_NOTADB: (
+        "it is damaged, or not a database of gateways",
+        "nothing was changed; restore a backup, or move the file away and apply anew",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        "another program keeps it locked",
+        "wait until that program has finished, then run the command again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "it cannot be written",
+        "give this user write permission for the file and its folder",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "give this user permission for the file and its folder",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk reports an error",
+        "look at the disk and its limits, then run the command again",
+    ),
+}
+_SAME_AS: Final = {
+    sqlite3.SQLITE_CORRUPT: sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_PERM: sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_AUTH: sqlite3.SQLITE_CANTOPEN,
+}
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into what a user can act on.
+
+    Raises:
+        PlatformUnavailable: for every fault of the file; a mistake in our SQL passes through.
+
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        # the low byte is the fault, the rest says where in SQLite it came up
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        known = _HINTS.get(_SAME_AS.get(code, code))
+        if known is None:
+            raise
+        raise PlatformUnavailable(f"database {path}: {known[0]}", known[1]) from error
+    except OSError as error:
+        raise PlatformUnavailable(
+            f"{error.filename or path}: {error.strerror}",
+            "the database of an embedded platform needs a folder that this user can write",
+        ) from error
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """WAL where it is sound, else DELETE.
+
+    From 3.7.0 to 3.51.2 two connections that write and checkpoint at the same moment can lose
+    committed transactions (https://sqlite.org/wal.html#the_wal_reset_bug); 3.44.6 and 3.50.7
+    have the mend too.
+    """
+    mended = version >= (3, 51, 3) or any(
+        version[:2] == fixed[:2] and version >= fixed for fixed in ((3, 44, 6), (3, 50, 7))
+    )
+    return "WAL" if mended else "DELETE"
+
+
+def open_writable(path: Path, *, journal: str | None = None) -> sqlite3.Connection:
+    """Open the database for writing; make it, and the folders above it, where they are absent."""
+    make_folder(path)
+    with translated(path):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = _connect(path, "rw")
+    try:
+        with translated(path):
+            _identify(connection, path)
+            mode = journal or journal_mode(sqlite3.sqlite_version_info)
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+            # EXTRA also syncs the folder once the journal is gone: without that, a power cut
+            # can bring the journal back and undo the last commit
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute("PRAGMA secure_delete = ON")
+            _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def make_folder(path: Path) -> None:
+    """Make the folders above a database that are absent, for this user alone."""
+    with translated(path):
+        for folder in reversed([one for one in path.parents if not one.exists()]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_readable(path: Path) -> sqlite3.Connection | None:
+    """Open the database so that nothing can be written through it; None where there is none.
+
+    A database of an earlier version is read from a migrated copy in memory.
+    """
+    with translated(path):
+        try:
+            if path.stat().st_size == 0:
+                return None
+        except FileNotFoundError:
+            return None
+        # where it may be written, a transaction that was cut short can be rolled back first
+        may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        connection = _connect(path, "rw" if may_write else "ro")
+    try:
+        with translated(path):
+            version = _identify(connection, path)
+            if version < VERSION:
+                connection = _in_memory(connection)
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # every transaction is begun and ended by name, so that one look at the code shows which
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.resolve()))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_SECONDS,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> int:
+    """The database's version; 0 for one that is still empty."""
+    application = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    if application != APPLICATION_ID and (
+        application or version or _number(connection, "SELECT count(*) FROM sqlite_master")
+    ):
+        raise PlatformUnavailable(
+            f"database {path}: it belongs to another program",
+            "name another file as `database` of the target; nothing was changed in this one",
+        )
+    if version > VERSION:
+        raise PlatformUnavailable(
+            f"database {path}: a newer version of this program made it "
+            f"(version {version}; this program knows {VERSION})",
+            "update this program; nothing was changed in the database",
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Carry out the missing migrations, each in a transaction of its own."""
+    if _number(connection, "PRAGMA user_version") == VERSION:
+        return
+    for number, script in sorted(
+        (int(file.name.partition("_")[0]), file) for file in MIGRATIONS.glob("*.sql")
+    ):
+        with transaction(connection):
+            # read again inside the transaction: another process may have come first
+            if _number(connection, "PRAGMA user_version") >= number:
+                continue
+            for statement in _statements(script.read_text(encoding="utf-8")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Take out of the write-ahead log what was erased from the database, as far as readers let."""
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. It asks for the right to write first, so that it cannot fail for it later."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # some faults (a full disk) have already ended it
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.backup(copy)
+    connection.close()
+    _migrate(copy)
+    return copy
+
+
+def _number(connection: sqlite3.Connection, statement: str) -> int:
+    return int(connection.execute(statement).fetchone()[0])

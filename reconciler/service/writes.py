@@ -1,0 +1,293 @@
+"""What each write to a gateway means, whoever asks for it: a command or the HTTP API.
+
+Every method runs inside a transaction of its caller's, so that the gateway, its audit entry and
+the answer to a repeated write are stored together or not at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.clock import Clock, stamp
+from reconciler.errors import Blocked, PlatformUnavailable, RevisionMoved
+from reconciler.model import (
+    CONNECTION_FIELDS,
+    PASSWORD_FIELD,
+    Action,
+    Actor,
+    ActualGateway,
+    Cause,
+    DesiredGateway,
+    Gateway,
+    Secret,
+    SecretState,
+    State,
+    Status,
+    StatusState,
+)
+from reconciler.service.audit import describe
+from reconciler.service.rows import declared_values
+from reconciler.service.store import AuditEntry, Store
+from reconciler.service.vault import Binding, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks, the key that makes asking again harmless, and the revision it was decided on."""
+
+    actor: Actor
+    key: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """The five writes, for gateways of one owner."""
+
+    store: Store
+    vault: Vault
+    owner: str
+    clock: Clock
+
+    def create(self, desired: DesiredGateway, asked: Asked) -> ActualGateway:
+        def carry_out() -> None:
+            gateway = desired.gateway
+            if self.store.row(gateway.name):
+                raise RevisionMoved(
+                    f"gateway {gateway.name!r} is on the platform already", "make a new plan"
+                )
+            status = self._begin(gateway, asked.actor)
+            self.store.insert(gateway, self.owner, status, status.since)
+            word = self._store_password(desired, None)
+            changes = describe(None, gateway, password=word)
+            self._audit(Action.CREATE, asked, changes, gateway.name, None)
+
+        return self._once(Action.CREATE, asked, _request(desired), carry_out, desired.gateway.name)
+
+    def edit(self, desired: DesiredGateway, asked: Asked, *, reconnect: bool) -> ActualGateway:
+        """Store the declared fields; with `reconnect` the connection is to be made anew.
+
+        A password that is not known stays as it is.
+        """
+
+        def carry_out() -> None:
+            actual = self._ours(desired.gateway.name, asked)
+            status = self._after_edit(actual, desired.gateway, asked.actor, reconnect=reconnect)
+            self._replace(Action.EDIT, actual, desired, asked, status)
+
+        request = [*_request(desired), reconnect]
+        return self._once(Action.EDIT, asked, request, carry_out, desired.gateway.name)
+
+    def adopt(self, desired: DesiredGateway, asked: Asked) -> ActualGateway:
+        """Make a gateway ours and store the declared fields.
+
+        Its status stays where its connection stays the same.
+        """
+
+        def carry_out() -> None:
+            actual = self._at_revision(desired.gateway.name, asked)
+            reconnect = self._connects_anew(actual, desired)
+            status = self._after_edit(actual, desired.gateway, asked.actor, reconnect=reconnect)
+            self._replace(Action.ADOPT, actual, desired, asked, status)
+
+        return self._once(Action.ADOPT, asked, _request(desired), carry_out, desired.gateway.name)
+
+    def rebuild(self, name: str, asked: Asked) -> ActualGateway:
+        """Ask for the connection to be made anew."""
+
+        def carry_out() -> None:
+            actual = self._at_revision(name, asked)
+            now = stamp(self.clock())
+            status = Status(StatusState.CONNECTING, now, now, actor=asked.actor.name)
+            self.store.advance(name, status, now)
+            self._audit(Action.REBUILD, asked, "[]", name, actual)
+
+        return self._once(Action.REBUILD, asked, [name], carry_out, name)
+
+    def disconnect(self, name: str, asked: Asked, *, cause: Cause) -> ActualGateway:
+        """End the connection for good; an undeclared gateway loses its password too."""
+
+        def carry_out() -> None:
+            by_hand = cause is Cause.BY_HAND
+            actual = self._at_revision(name, asked) if by_hand else self._ours(name, asked)
+            gateway = actual.gateway
+            if cause is Cause.DECLARED:
+                gateway = replace(gateway, state=State.DISCONNECTED)
+                self.store.write_fields(gateway, self.owner)
+            password = SecretState.UNCHANGED
+            if cause is Cause.UNDECLARED:
+                password = self._erase(actual)
+            now = stamp(self.clock())
+            self.store.advance(name, _disconnected(now, cause, asked.actor), now)
+            changes = describe(actual.gateway, gateway, password=password, cause=cause)
+            self._audit(Action.DISCONNECT, asked, changes, name, actual)
+
+        return self._once(Action.DISCONNECT, asked, [name, cause], carry_out, name)
+
+    def _once(
+        self,
+        action: Action,
+        asked: Asked,
+        request: list[Any],
+        carry_out: Callable[[], None],
+        name: str,
+    ) -> ActualGateway:
+        """Carry out, or answer as before if the key was used for the same request."""
+        text = json.dumps([action, asked.revision, *request])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        answered = self.store.answer(asked.key)
+        if answered is None:
+            carry_out()
+            now = stamp(self.clock())
+            return self.store.restore(self.store.remember_answer(asked.key, digest, name, now))
+        if answered[0] != digest:
+            raise PlatformUnavailable(
+                f"the key of this write to gateway {name!r} was used for another write",
+                "give every write a key of its own, and the same only to repeat it unchanged",
+            )
+        return self.store.restore(answered[1])
+
+    def _replace(
+        self,
+        action: Action,
+        actual: ActualGateway,
+        desired: DesiredGateway,
+        asked: Asked,
+        status: Status,
+    ) -> None:
+        gateway = desired.gateway
+        owner = (actual.owner, self.owner) if actual.owner != self.owner else None
+        password = self._store_password(desired, actual)
+        self.store.write_fields(gateway, self.owner)
+        self.store.advance(gateway.name, status, stamp(self.clock()))
+        changes = describe(actual.gateway, gateway, owner=owner, password=password)
+        self._audit(action, asked, changes, gateway.name, actual)
+
+    def _at_revision(self, name: str, asked: Asked) -> ActualGateway:
+        actual = self.store.find(name)
+        if actual is None:
+            raise RevisionMoved(f"gateway {name!r} is not on the platform", "make a new plan")
+        if asked.revision is not None and asked.revision != actual.revision:
+            raise RevisionMoved(
+                f"gateway {name!r} is at revision {actual.revision}, no longer at {asked.revision}",
+                "make a new plan",
+            )
+        return actual
+
+    def _ours(self, name: str, asked: Asked) -> ActualGateway:
+        actual = self._at_revision(name, asked)
+        if actual.owner != self.owner:
+            holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
+            raise Blocked(
+                f"gateway {name!r} is not ours: it {holder}",
+                f"take it over with: gateways adopt {name}",
+            )
+        return actual
+
+    def _begin(self, gateway: Gateway, actor: Actor) -> Status:
+        now = stamp(self.clock())
+        if gateway.state is State.DISCONNECTED:
+            return _disconnected(now, Cause.DECLARED, actor)
+        return Status(StatusState.CONNECTING, now, now, actor=actor.name)
+
+    def _after_edit(
+        self, actual: ActualGateway, gateway: Gateway, actor: Actor, *, reconnect: bool
+    ) -> Status:
+        declared_again = actual.gateway.state is not gateway.state
+        if gateway.state is State.DISCONNECTED:
+            stays = actual.status.state is StatusState.DISCONNECTED and not declared_again
+            return actual.status if stays else self._begin(gateway, actor)
+        return self._begin(gateway, actor) if reconnect or declared_again else actual.status
+
+    def _connects_anew(self, actual: ActualGateway, desired: DesiredGateway) -> bool:
+        if _connection(actual.gateway) != _connection(desired.gateway):
+            return True
+        if not desired.password_known:
+            return False
+        return self._stored_password(actual) != desired.password
+
+    def _stored_password(self, actual: ActualGateway) -> Secret | None:
+        sealed = self.store.password(actual.gateway.name)
+        if sealed is None:
+            return None
+        self._unlock()
+        try:
+            return self.vault.open(sealed, self._binding(actual.gateway))
+        except PlatformUnavailable:
+            return None  # it opens for nobody: as good as none
+
+    def _store_password(self, desired: DesiredGateway, actual: ActualGateway | None) -> SecretState:
+        """Store, keep or clear the password, and say which."""
+        gateway = desired.gateway
+        had = actual is not None and actual.has_password
+        if not desired.password_known:
+            if actual and had and actual.gateway.host != gateway.host:
+                raise Blocked(
+                    f"gateway {gateway.name!r}: its password is not at hand, and a stored one is "
+                    f"never moved to another host ({gateway.host!r})",
+                    "apply where the secrets can be read",
+                )
+            return SecretState.UNCHANGED
+        if desired.password is None:
+            self.store.write_password(gateway.name, None, None)
+            return SecretState.CLEARED if had else SecretState.UNCHANGED
+        self._unlock()
+        sealed = self.vault.seal(desired.password, self._binding(gateway))
+        self.store.write_password(gateway.name, sealed, desired.fingerprint)
+        if actual is None or not had:
+            return SecretState.SET
+        same = actual.fingerprint is not None and actual.fingerprint == desired.fingerprint
+        return SecretState.UNCHANGED if same else SecretState.ROTATED
+
+    def _erase(self, actual: ActualGateway) -> SecretState:
+        """No key is needed to forget."""
+        name = actual.gateway.name
+        self.store.write_password(name, None, None)
+        self.store.forget_refusals(gateway=name)
+        # earlier answers hold the fingerprint too
+        self.store.forget_answers(gateway=name)
+        return SecretState.CLEARED if actual.has_password else SecretState.UNCHANGED
+
+    def _unlock(self) -> None:
+        """Read at each use: what was remembered may have been rolled back."""
+        known = self.store.key_check()
+        found = self.vault.unlock(known)
+        if known is None:
+            self.store.remember_key_check(found)
+
+    def _binding(self, gateway: Gateway) -> Binding:
+        return Binding(self.store.tenant, gateway.name, gateway.host)
+
+    def _audit(
+        self, action: Action, asked: Asked, changes: str, name: str, before: ActualGateway | None
+    ) -> None:
+        entry = AuditEntry(
+            at=stamp(self.clock()),
+            actor=asked.actor.name,
+            commit=asked.actor.commit,
+            run=asked.actor.run,
+            gateway=name,
+            action=action.value,
+            revision=str(int(before.revision) + 1 if before else 1),
+            changes=changes,
+        )
+        self.store.write_audit(entry)
+
+
+def _disconnected(now: str, cause: Cause, actor: Actor) -> Status:
+    return Status(StatusState.DISCONNECTED, now, now, cause=cause, actor=actor.name)
+
+
+def _connection(gateway: Gateway) -> tuple[Any, ...]:
+    """What a session is made of, but for the password."""
+    fields = gateway.fields()
+    return tuple(fields[name] for name in sorted(CONNECTION_FIELDS - {PASSWORD_FIELD}))
+
+
+def _request(desired: DesiredGateway) -> list[Any]:
+    """What tells one write from another; the password by its fingerprint and ciphertext."""
+    fingerprint = str(desired.fingerprint) if desired.fingerprint else None
+    known = desired.password_known
+    return [declared_values(desired.gateway), fingerprint, desired.ciphertext, known]
