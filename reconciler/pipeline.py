@@ -46,6 +46,7 @@ class Wish:
     limits: Limits | None = None
     refresh: bool = False
     key_needed: bool = False
+    adopting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ async def make_plan(
         owner=target.owner,
     )
     wanted = {one.gateway.name: one for one in chosen.desired}
-    changes = diff.diff(chosen.desired, chosen.actual, target.owner, snapshot)
+    ours = diff.Ours(target.owner, wish.adopting)
+    changes = diff.diff(chosen.desired, chosen.actual, ours, supervised=snapshot.supervised)
     changed = {change.gateway for change in changes}
     plan = Plan(
         target=target.name,

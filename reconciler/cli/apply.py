@@ -1,6 +1,5 @@
 """gateways apply."""
 
-import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from reconciler.cli.common import (
     pass_settings,
     result,
     say,
+    wait_for,
 )
 from reconciler.cli.planning import limits_of, refuse_no_match, render, verdict
 from reconciler.cli.progress import Progress
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     settings: Settings
     project: "Project"
     target: Target
     limits: Limits
     options: "Options"
-    budgets_given: bool
-    lock_seconds: float
+    budgets_given: bool = False
+    lock_seconds: float = 0.0
+    adopting: frozenset[str] = frozenset()
 
 
 @click.command("apply")
@@ -110,12 +111,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     project = open_project(settings)
     target = choose_target(project, settings)
     saved = _saved(file) if file else None
-    if saved is None and not yes and not sys.stdin.isatty():
-        raise WrongUsage(
-            "apply asks before it changes anything, and nobody can be asked here",
-            "review a plan and apply that: gateways apply plan.json; or say --yes",
-        )
-    job = _Job(
+    ask = saved is None and not yes
+    refuse_unasked(ask=ask)
+    job = Job(
         settings,
         project,
         target,
@@ -124,7 +122,16 @@ def command(  # noqa: PLR0913 - one parameter an option
         budgets_given=max_disconnects is not None or max_reconnects is not None,
         lock_seconds=lock_timeout,
     )
-    return asyncio.run(_apply(job, saved, ask=saved is None and not yes))
+    return wait_for(carry_through(job, saved, ask=ask))
+
+
+def refuse_unasked(*, ask: bool) -> None:
+    """Raise WrongUsage where a question is due and nobody is there to answer it."""
+    if ask and not sys.stdin.isatty():
+        raise WrongUsage(
+            "this asks before it changes anything, and nobody can be asked here",
+            "say --yes, or apply a reviewed plan: gateways apply plan.json",
+        )
 
 
 def _saved(file: Path) -> Plan:
@@ -133,7 +140,8 @@ def _saved(file: Path) -> Plan:
     return from_text(read_plan(file), file.name)
 
 
-async def _apply(job: _Job, saved: Plan | None, *, ask: bool) -> ExitCode:
+async def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
+    """Plan and show it unless a saved plan is given, ask where that is due, and apply."""
     from reconciler.platforms import open_platform, open_readable
 
     if saved is None:
@@ -167,22 +175,28 @@ def _refuse_blocked(plan: Plan) -> None:
         raise Blocked("the plan is blocked: " + "; ".join(plan.blocked or ("it is incomplete",)))
 
 
-def _nothing_to_do(job: _Job, plan: Plan) -> ExitCode:
+def _nothing_to_do(job: Job, plan: Plan) -> ExitCode:
     progress = Progress(job.settings)
     progress.begin()
     progress.finished([])
     return verdict(plan, detailed=False)
 
 
-async def _plan(job: _Job, platform: "ReadablePlatform") -> "Planned":
+async def _plan(job: Job, platform: "ReadablePlatform") -> "Planned":
     from reconciler.clock import now
     from reconciler.pipeline import Wish, make_plan
 
-    wish = Wish(now(), job.settings.selection(job.target), job.limits, key_needed=True)
+    wish = Wish(
+        now(),
+        job.settings.selection(job.target),
+        job.limits,
+        key_needed=True,
+        adopting=job.adopting,
+    )
     return await make_plan(job.project, job.target, platform, wish)
 
 
-async def _carry_out(job: _Job, saved: Plan, platform: "Platform") -> ExitCode:
+async def _carry_out(job: Job, saved: Plan, platform: "Platform") -> ExitCode:
     """Under the lock: read and plan again, go on only with what was reviewed."""
     from reconciler.cli.actor import current_actor
     from reconciler.engine.apply import Run, apply, exit_code

@@ -1,13 +1,12 @@
 """The two console buttons, Rebuild and Disconnect: exact names, no question asked."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.common import Settings, choose_target, open_project
+from reconciler.cli.common import Settings, choose_target, open_project, wait_for
 from reconciler.cli.planning import nearest
 from reconciler.errors import ExitCode, GatewaysError, WrongUsage, gravest
 from reconciler.model import ActualGateway, StatusState
@@ -27,7 +26,7 @@ class Button:
 
 def press(settings: Settings, names: tuple[str, ...], button: Button) -> int:
     """Press it for each name, one after the other; one failure does not stop the others."""
-    return asyncio.run(_press(settings, names, button))
+    return wait_for(_press(settings, names, button))
 
 
 async def _press(settings: Settings, names: tuple[str, ...], button: Button) -> ExitCode:

@@ -14,6 +14,7 @@ from reconciler.cli.common import (
     open_project,
     pass_settings,
     result,
+    wait_for,
 )
 from reconciler.cli.planning import nearest
 from reconciler.errors import ExitCode, WrongUsage
@@ -47,7 +48,7 @@ def command(settings: Settings, names: tuple[str, ...], *, no_login: bool) -> in
     target = choose_target(project, settings)
     stated = desired_gateways(project, target, now(), key_needed=not no_login)
     chosen = _chosen(stated.desired.gateways, names, settings, target)
-    ladders = asyncio.run(_climb(chosen, login=not no_login))
+    ladders = wait_for(_climb(chosen, login=not no_login))
     if settings.json:
         result(json.dumps(ladders_data(ladders), indent=2) + "\n")
     else:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.declarations.project import Project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 FORMATS: Final = ("text", "json", "github", "markdown")
 
@@ -118,6 +119,23 @@ def choose_target(project: "Project", settings: Settings) -> Target:
         known = ", ".join(sorted(project.targets))
         raise WrongUsage(f"there is no target {name!r} in gateways.yaml", f"its targets: {known}")
     return target
+
+
+def wait_for(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run the one coroutine of a command, and return what it returns.
+
+    Not through `asyncio.run`'s own result: to handle Ctrl-C it makes a text of the whole of it,
+    which for a large snapshot takes longer than everything else.
+    """
+    import asyncio
+
+    found: list[Result] = []
+
+    async def keep() -> None:
+        found.append(await main)
+
+    asyncio.run(keep())
+    return found[0]
 
 
 def say(settings: Settings, text: str) -> None:

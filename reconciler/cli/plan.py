@@ -1,6 +1,5 @@
 """gateways plan."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from reconciler.cli.common import (
     pass_settings,
     result,
     say,
+    wait_for,
 )
 from reconciler.cli.planning import limits_of, refuse_no_match, render, tell_keyless, verdict
 
@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         finally:
             await platform.close()
 
-    made = asyncio.run(planned())
+    made = wait_for(planned())
     refuse_no_match(made, settings)
     if out:
         write_text(out, planfile.to_text(made.plan))

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "status": "reconciler.cli.status",
     "rebuild": "reconciler.cli.rebuild",
     "disconnect": "reconciler.cli.disconnect",
+    "adopt": "reconciler.cli.adopt",
     "schema": "reconciler.cli.schema",
 }
 

@@ -1,6 +1,5 @@
 """gateways status."""
 
-import asyncio
 import json
 
 import click
@@ -12,6 +11,7 @@ from reconciler.cli.common import (
     open_project,
     pass_settings,
     result,
+    wait_for,
 )
 from reconciler.cli.planning import nearest
 from reconciler.errors import WrongUsage
@@ -43,7 +43,7 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
         finally:
             await platform.close()
 
-    chosen = _chosen(asyncio.run(read()), names, settings, target)
+    chosen = _chosen(wait_for(read()), names, settings, target)
     if settings.json:
         result(json.dumps(status_data(chosen, target.owner), indent=2) + "\n")
     else:

@@ -173,11 +173,11 @@ def _cause(run: Run, change: Change) -> Cause:
 
 def _connects(run: Run, change: Change) -> bool:
     match change.action:
-        case Action.DISCONNECT | Action.ADOPT:
+        case Action.DISCONNECT:
             return False
         case Action.EDIT:
             return change.reconnects
-        case Action.CREATE | Action.REBUILD:
+        case Action.CREATE | Action.REBUILD | Action.ADOPT:
             return run.desired[change.gateway].gateway.state is State.CONNECTED
 
 

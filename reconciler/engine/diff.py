@@ -1,7 +1,7 @@
 """Desired and actual to changes. Pure: it says what differs, and nothing about what is allowed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from reconciler.model import (
     CONNECTION_FIELDS,
@@ -15,12 +15,20 @@ from reconciler.model import (
     Gateway,
     SecretChange,
     SecretState,
-    Snapshot,
     State,
     Status,
     StatusState,
     WhenFailed,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Whose gateways may be changed: those of `owner`, and those that are to be taken over."""
+
+    owner: str
+    adopting: frozenset[str] = frozenset()
+
 
 FieldChanges = tuple[FieldChange | SecretChange, ...]
 
@@ -31,20 +39,20 @@ SENT = frozenset({SecretState.ROTATED, SecretState.SET, SecretState.CLEARED})
 def diff(
     desired: Sequence[DesiredGateway],
     actual: Mapping[str, ActualGateway],
-    owner: str,
-    snapshot: Snapshot,
+    ours: Ours,
+    *,
+    supervised: bool,
 ) -> tuple[Change, ...]:
     """The changes that turn `actual` into `desired`, sorted by gateway.
 
     `actual` holds those gateways of the snapshot that are to be looked at; one of ours that is
-    among them and not desired is disconnected.
+    among them and not desired is disconnected. `supervised` says whether something keeps sessions
+    between commands.
     """
     wanted = {one.gateway.name: one for one in desired}
     changes: list[Change] = []
     for name in sorted(wanted.keys() | actual.keys()):
-        change = _difference(
-            wanted.get(name), actual.get(name), owner, supervised=snapshot.supervised
-        )
+        change = _difference(wanted.get(name), actual.get(name), ours, supervised=supervised)
         if change:
             changes.append(change)
     return tuple(changes)
@@ -71,14 +79,21 @@ def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
 
 
 def _difference(
-    desired: DesiredGateway | None, actual: ActualGateway | None, owner: str, *, supervised: bool
+    desired: DesiredGateway | None, actual: ActualGateway | None, ours: Ours, *, supervised: bool
 ) -> Change | None:
     if desired is None:
-        return _undeclared(actual, owner) if actual else None
+        return _undeclared(actual, ours.owner) if actual else None
     if actual is None:
         return _create(desired)
-    if actual.owner != owner:
-        return _not_ours(desired, actual)
+    fields = _declared_fields(desired, actual)
+    if actual.owner != ours.owner:
+        return _not_ours(desired, actual, fields, ours)
+    if fields and not _is_only_disconnect(desired, fields):
+        return _edit(desired, actual, fields)
+    return _session_change(desired, actual, fields, supervised=supervised)
+
+
+def _declared_fields(desired: DesiredGateway, actual: ActualGateway) -> FieldChanges:
     fields: FieldChanges = tuple(_fields(actual.gateway, desired.gateway))
     secret = compare_password(desired, actual)
     if secret in SENT or (
@@ -88,9 +103,7 @@ def _difference(
         # fingerprint can be compared from then on. With no key at hand there is nothing to send,
         # but a change that is made anyway may carry a new password.
         fields = (*fields, SecretChange(PASSWORD_FIELD, secret))
-    if fields and not _is_only_disconnect(desired, fields):
-        return _edit(desired, actual, fields)
-    return _session_change(desired, actual, fields, supervised=supervised)
+    return fields
 
 
 def compare_password(desired: DesiredGateway, actual: ActualGateway) -> SecretState:
@@ -143,18 +156,23 @@ def _create(desired: DesiredGateway) -> Change:
     return Change(desired.gateway.name, Action.CREATE, reason, tuple(fields), place=desired.place)
 
 
-def _not_ours(desired: DesiredGateway, actual: ActualGateway) -> Change:
+def _not_ours(
+    desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges, ours: Ours
+) -> Change:
     name = desired.gateway.name
     holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
-    return Change(
+    change = Change(
         name,
         Action.ADOPT,
         f"on the platform already, and {holder}",
-        tuple(_fields(actual.gateway, desired.gateway)),
-        blocked_by=f"not ours: it {holder}; take it over with: gateways adopt {name}",
+        fields,
         place=desired.place,
         revision=actual.revision,
     )
+    if name in ours.adopting:
+        return replace(change, reason=f"to be taken over, as asked; until now it {holder}")
+    advice = f"not ours: it {holder}; take it over with: gateways adopt {name}"
+    return replace(change, blocked_by=advice)
 
 
 def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) -> Change:

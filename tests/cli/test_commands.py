@@ -223,3 +223,18 @@ def test_events_tell_of_what_is_skipped(world: World) -> None:
     assert nothing.code == 0
     assert json.loads(nothing.out.splitlines()[-1])["done"] == 1
     assert world.changes() == [("a", "rebuild", "planned")]
+
+
+def test_gateway_of_another_owner_is_blocked_until_it_is_adopted(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    assert world.apply().code == 0
+    world.settings["owner"] = "new-team"
+    world.write_settings()
+    blocked = world.run("plan")
+    assert blocked.code == 4
+    assert "gateways adopt a" in blocked.out
+    assert world.apply().code == 4
+    assert world.run("adopt", "a").code == 64, "nobody can be asked"
+    assert world.run("adopt", "a", "--yes").code == 0
+    assert world.changes() == []
+    assert world.run("adopt", "nobody", "--yes").code == 64

@@ -87,7 +87,9 @@ def test_killed_at_every_write_of_apply(half_way: World, tmp_path: Path) -> None
 
 def test_interrupt_finishes_what_is_under_way_and_says_130(half_way: World) -> None:
     world = half_way
-    world.declare({f"g{number}": world.gateway(labels={"number": str(number)}) for number in range(40)})
+    world.declare(
+        {f"g{number}": world.gateway(labels={"number": str(number)}) for number in range(40)}
+    )
     process = subprocess.Popen(
         world.command("apply", "--yes", "--max-disconnects", "2", "--parallel", "1"),
         cwd=world.root,

@@ -50,7 +50,8 @@ def plan_of(case: Mapping[str, Any], *, backwards: bool = False) -> Plan:
     )
     chosen = select(desired, case.get("outside", ()), snapshot, selection, owner=OWNER)
     wanted = {one.gateway.name: one for one in chosen.desired}
-    changes = diff.diff(chosen.desired, chosen.actual, OWNER, snapshot)
+    ours = diff.Ours(OWNER, frozenset(case.get("adopting", ())))
+    changes = diff.diff(chosen.desired, chosen.actual, ours, supervised=snapshot.supervised)
     plan = Plan(
         target="local",
         platform="embedded",

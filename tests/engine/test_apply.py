@@ -64,7 +64,7 @@ class World:
         async with self.platform() as platform:
             snapshot = await platform.read()
         actual = {one.gateway.name: one for one in snapshot.gateways}
-        changes = diff.diff(desired, actual, OWNER, snapshot)
+        changes = diff.diff(desired, actual, diff.Ours(OWNER), supervised=False)
         plan = Plan("local", "embedded", changes=changes)
         wanted = {one.gateway.name: one for one in desired}
         return guard.guard(plan, limits, wanted, actual), snapshot
