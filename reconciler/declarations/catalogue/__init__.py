@@ -12,7 +12,7 @@ from reconciler.model import Severity
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`ids` are those of the vendor's rule list; `source` names the vendor's page, if one says so."""
+    """`ids` are those of the list of rules; `source` names the vendor's page, if one says so."""
 
     slug: str
     severity: Severity

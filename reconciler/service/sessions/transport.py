@@ -105,22 +105,22 @@ class Wire:
         return f"{self._tls.version}, certificate trusted and made for {self._host}"
 
     async def _handshake(self, layer: TlsLayer, anchor: Certificate) -> TlsLayer:
-        first_bytes = b""
+        first_bytes, data = b"", b"-"
         try:
             while not layer.handshake():
                 await self._to_socket(layer.drain())
                 data = await self._from_socket()
                 first_bytes = first_bytes or data[:2]
                 layer.feed(data)
-        except ssl.SSLEOFError:
-            raise self._broken(
-                FailureKind.TLS,
-                "port",
-                f"{self.where} closed the connection during the TLS handshake",
-                "check that the port expects the declared encryption_mode",
-                transient=True,
-            ) from None
         except ssl.SSLError as error:
+            if not data:  # some versions of Python name no reason for this, so it is not asked
+                raise self._broken(
+                    FailureKind.TLS,
+                    "port",
+                    f"{self.where} closed the connection during the TLS handshake",
+                    "check that the port expects the declared encryption_mode",
+                    transient=True,
+                ) from None
             self.usable = False
             with suppress(SessionError):
                 await self._to_socket(layer.drain())  # the alert: it tells the server why

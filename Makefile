@@ -1,0 +1,37 @@
+# Each command sets itself up: Python 3.11 or newer and make are all that a fresh machine needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench lock clean
+python := .venv/bin/python
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv from the locked requirements (the others do this by themselves)
+	@sh scripts/setup git
+
+demo: setup ## watch it work on local mail servers; ARGS=--keep keeps the project to play with
+	@$(python) -m demo.story $(ARGS)
+
+test: setup ## run the tests; ARGS='-k name' passes options to pytest
+	@$(python) -m pytest $(ARGS)
+
+lint: setup ## check style, types, the published schemas and the lock files; needs no network
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+	@$(python) scripts/check_schemas.py
+	@$(python) scripts/lock.py --check
+
+format: setup ## format the code and mend what ruff can mend
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+
+bench: setup ## measure speed against peers; prints a table
+	@$(python) -m bench
+
+lock: setup ## pin the requirements anew (needs uv)
+	@$(python) scripts/lock.py
+
+clean: ## remove what make made; your .gateways/ folder stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
