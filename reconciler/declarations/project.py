@@ -4,7 +4,9 @@ These settings are in the tree that a pull request changes, so they are judged a
 declarations are: nothing in them may lead outside the project or name a credential freely.
 """
 
+import os
 import posixpath
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +67,9 @@ def find_root(start: Path) -> Path:
     """
     folder = start.resolve()
     for candidate in (folder, *folder.parents):
-        if (candidate / FILE).is_file():
+        # whatever has the name, so that a link that leads nowhere is not taken for absent:
+        # another project, further up, would be planned and applied
+        if os.path.lexists(candidate / FILE):
             return candidate
     raise _no_settings(f"there is no {FILE} in {start} or in a folder above it")
 
@@ -77,13 +81,18 @@ def load_project(root: Path) -> Project:
         InvalidInput: it is missing or invalid; `problems` has all that is wrong with it.
 
     """
+    path = root / FILE
     try:
-        with (root / FILE).open("rb") as file:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InvalidInput(f"{FILE} in {root} is not a regular file")  # a pipe would hold us
+        with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise InvalidInput(f"{FILE} in {root} is a link that leads nowhere") from None
         raise _no_settings(f"there is no {FILE} in {root}") from None
     except OSError as error:
-        raise InvalidInput(f"{FILE} cannot be read: {error.strerror}") from None
+        raise InvalidInput(f"{FILE} in {root} cannot be read: {error.strerror}") from None
     return read_project(text, root)
 
 

@@ -106,7 +106,7 @@ def _desired(
     name = declared.secret
     gateway = Gateway.of(declared.name, declared.fields, declared.certificate)
     if name is None:
-        return DesiredGateway(gateway, declared.place())
+        return DesiredGateway(gateway, declared.place)
     entry, value = secrets.names.get(name), values.get(name)
     password = value.value if value else None
     fingerprint = (
@@ -116,7 +116,7 @@ def _desired(
     )
     return DesiredGateway(
         gateway,
-        declared.place(),
+        declared.place,
         name,
         entry.ciphertext if entry else None,
         password,

@@ -181,9 +181,10 @@ class SecretFiles:
         return Keyring(self._environ)
 
 
-def _scanned(reader: Reader, file: str, key_services: Sequence[str]) -> _File:
+def _scanned(reader: Reader, found: str, key_services: Sequence[str]) -> _File:
+    file = found.encode(errors="backslashreplace").decode()  # a name may be no UTF-8
     try:
-        document = parse(reader.read(file))
+        document = parse(reader.read(found))
     except SopsError as error:
         return _File(file, None, (), (_as_problem(error, file),))
     entries, problems = shape.entries(document, file)

@@ -14,8 +14,12 @@ import pyrage
 import pytest
 
 from reconciler.declarations.sops.cipher import Opened
-from reconciler.declarations.sops.document import Kind
+from reconciler.declarations.sops.document import Kind, parse
+from reconciler.declarations.sops.errors import SopsError
+from reconciler.declarations.sops.keys import Keyring
+from reconciler.declarations.sops.reader import decrypt
 
+CANARY = "hunter2-canary-value"
 SCALE = 10 if os.environ.get("GATEWAYS_FUZZ") == "big" else 1
 SEED = int(os.environ.get("GATEWAYS_FUZZ_SEED", "20261122"))
 
@@ -90,6 +94,7 @@ def sops(arguments: Sequence[str], given: bytes, environ: Mapping[str, str]) -> 
         [real_sops(), *arguments],
         input=given,
         env=dict(environ),
+        cwd="/",  # away from the .sops.yaml of this repository
         capture_output=True,
         check=True,
         timeout=60,
@@ -161,3 +166,17 @@ def _comparable(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
         value = int(value)
     return repr(value)
+
+
+def opened(text: str | bytes, environ: Mapping[str, str], named: tuple[str, ...] = ()) -> list[str]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return [str(one.value) for one in decrypt(parse(data), Keyring(environ), named)]
+
+
+def refused(
+    text: str | bytes, environ: Mapping[str, str], named: tuple[str, ...] = ()
+) -> SopsError:
+    with pytest.raises(SopsError) as caught:
+        opened(text, environ, named)
+    assert CANARY not in f"{caught.value} {caught.value.hint}"
+    return caught.value

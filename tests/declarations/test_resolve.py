@@ -15,9 +15,8 @@ from reconciler.declarations.secrets import SecretFiles
 from reconciler.declarations.sops import writer
 from reconciler.errors import SecretsUnavailable
 from reconciler.model import Certificate, Fingerprint, Place, Secret, Severity, Target
-from tests.declarations.sops_support import Age
+from tests.declarations.sops_support import CANARY, Age
 
-CANARY = "hunter2-canary-value"
 PATTERN = "secrets/*.sops.yaml"
 TARGET = Target(
     "production", "embedded", Place("gateways.yaml", 3, 3), "acme", "gateways.d", (PATTERN,)

@@ -21,7 +21,7 @@ from tests.declared import (
 def desired(name: str, password: str | None, fields: dict[str, Any] = IMAP) -> DesiredGateway:
     return DesiredGateway(
         Gateway.of(name, fields, None),
-        Place("gateways.d/a.yaml", 3),
+        lambda: Place("gateways.d/a.yaml", 3),
         password=None if password is None else Secret(password),
     )
 

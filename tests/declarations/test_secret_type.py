@@ -16,8 +16,8 @@ from reconciler.declarations.secrets import BoundSecret
 from reconciler.declarations.sops.cipher import Opened
 from reconciler.declarations.sops.document import Kind, Leaf
 from reconciler.model import Fingerprint, Secret
+from tests.declarations.sops_support import CANARY
 
-CANARY = "hunter2-canary-value"
 SECRET = Secret(CANARY)
 BOUND = BoundSecret(SECRET, ("mail.example.com",))
 KEY = Secret("a key of fingerprints")

@@ -12,9 +12,8 @@ from reconciler.declarations.secrets import SecretFiles
 from reconciler.declarations.sops import reader, writer
 from reconciler.declarations.sops.document import MAX_BYTES
 from reconciler.errors import ExitCode, InvalidInput, SecretsUnavailable
-from tests.declarations.sops_support import Age
+from tests.declarations.sops_support import CANARY, SCALE, SEED, Age, dice_from
 
-CANARY = "hunter2-canary-value"
 PATTERN = "gateways.d/secrets/*.sops.yaml"
 FOLDER = "gateways.d/secrets"
 
@@ -61,7 +60,7 @@ def test_names_places_and_ciphertexts_need_no_key(age: Age, tmp_path: Path) -> N
     assert said(secrets) == []
     assert list(secrets.names) == ["support", "bound", "sales"]
     entry = secrets.names["support"]
-    assert str(entry.place) == f"{FOLDER}/a.sops.yaml:1:12"
+    assert str(entry.place) == f"{FOLDER}/a.sops.yaml:1:10"
     assert re.fullmatch("sha256:[0-9a-f]{64}", entry.ciphertext)
     assert len({entry.ciphertext for entry in secrets.names.values()}) == 3
 
@@ -94,6 +93,7 @@ def test_no_files_and_nothing_to_say(tmp_path: Path) -> None:
     [
         (f"support: {CANARY}\n", "/a.sops.yaml:1:10  not-encrypted: the file is not encrypted"),
         ("", "/a.sops.yaml:1:1  not-encrypted: the file is empty"),
+        ("a: 1\nsops: 2\n", "/a.sops.yaml:2:7  secrets-file-form: the sops block is not a map"),
         (
             f"a: [{CANARY}\n",
             "/a.sops.yaml:2:1  secrets-file-unreadable: the file is not valid YAML",
@@ -114,14 +114,14 @@ def test_files_that_are_none(tmp_path: Path, text: str | bytes, expected: str) -
 @pytest.mark.parametrize(
     ("pattern", "by", "expected"),
     [
-        (r'"support": .*', f'"support": {CANARY}', "1:12 support plain-secret"),
-        (r'"support": .*', '"support": 5', "1:12 support plain-secret"),
-        (r'"support": .*', '"support": ""', "1:12 support plain-secret"),
-        (r'"support": .*', '"support":', "1:11 support plain-secret"),
-        (r'"support": .*', '"support": []', "1:12 support secrets-file-form"),
-        (r'"support"', '"sup port"', "1:13  bad-secret-name"),
-        (r'"support"', '"-support"', "1:13  bad-secret-name"),
-        (r'"support"', '"note_unencrypted"', None),
+        (r"support: .*", f"support: {CANARY}", "1:10 support plain-secret"),
+        (r"support: .*", "support: 5", "1:10 support plain-secret"),
+        (r"support: .*", 'support: ""', "1:10 support plain-secret"),
+        (r"support: .*", "support:", "1:9 support plain-secret"),
+        (r"support: .*", "support: []", "1:10 support secrets-file-form"),
+        (r"support", '"sup port"', "1:13  bad-secret-name"),
+        (r"support", '"-support"', "1:13  bad-secret-name"),
+        (r"support", "note_unencrypted", None),
         (r"    hosts:", "    host:", "5:11 bound.host.0 secrets-file-form"),
         (r"    hosts:\n(.*\n)", "    hosts: []\n", "4:12 bound.hosts secrets-file-form"),
         (r"    value: .*\n", "", "4:11 bound secrets-file-form: the secret has no value"),
@@ -165,7 +165,7 @@ def test_a_binding_cannot_be_moved_away_from_its_secret(
 ) -> None:
     """Sops binds a value to its keys joined by colons, and hashes no structure: we look at both."""
     text = seal(age, bound={"value": CANARY, "hosts": ["mail.example.com"]})
-    moved = re.sub(r'"bound":\n    value: (.*)\n    hosts:\n(.*)', forged, text)
+    moved = re.sub(r"bound:\n    value: (.*)\n    hosts:\n(.*)", forged, text)
     assert moved != text
     put(tmp_path, "a.sops.yaml", moved)
     assert said(scan(tmp_path, age))
@@ -188,10 +188,10 @@ def test_a_name_in_two_files_is_a_problem_of_both(age: Age, tmp_path: Path) -> N
     put(tmp_path, "b.sops.yaml", seal(age, support="x"))
     lines = said(scan(tmp_path))
     assert [line.split(": ")[0] for line in lines] == [
-        "/a.sops.yaml:1:12 support duplicate-secret",
-        "/b.sops.yaml:1:12 support duplicate-secret",
+        "/a.sops.yaml:1:10 support duplicate-secret",
+        "/b.sops.yaml:1:10 support duplicate-secret",
     ]
-    assert "b.sops.yaml:1:12" in lines[0]
+    assert "b.sops.yaml:1:10" in lines[0]
 
 
 # Which files
@@ -321,9 +321,9 @@ def test_every_file_that_fails_is_named_with_its_reason(age: Age, tmp_path: Path
     assert caught.value.message.replace(FOLDER, "").splitlines() == [
         "4 secrets files cannot be read:",
         "/b.sops.yaml: no key at hand fits the file",
-        "/c.sops.yaml:1:11: the value of forged was altered, or moved from another key or file",
+        "/c.sops.yaml:1:9: the value of forged was altered, or moved from another key or file",
         "/d.sops.yaml: the file was changed without its key (MAC mismatch)",
-        "/e.sops.yaml:1:10: the file is not encrypted: it has no sops block",
+        "/e.sops.yaml:1:8: the file is not encrypted: it has no sops block",
     ]
     assert caught.value.exit_code is ExitCode.SECRETS
     assert CANARY not in caught.value.message + caught.value.hint
@@ -356,6 +356,15 @@ def test_values_that_are_no_secrets(
     assert secrets.decrypt(["fine"])["fine"].value.reveal() == "x"
 
 
+def test_what_only_looks_encrypted_is_no_secret(age: Age, tmp_path: Path) -> None:
+    """The rule of the file says that it stands in clear, so sops gives it back as it is."""
+    looks = "ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]"
+    put(tmp_path, "a.sops.yaml", age.encrypt(f"a_unencrypted: {looks}\nb: x\n"))
+    with pytest.raises(InvalidInput) as caught:
+        scan(tmp_path, age).decrypt(["a_unencrypted"])
+    assert [problem.rule for problem in caught.value.problems] == ["plain-secret"]
+
+
 def test_whether_a_key_is_at_hand(age: Age, tmp_path: Path) -> None:
     put(tmp_path, "a.sops.yaml", seal(age, one="1"))
     assert scan(tmp_path, age).has_identity()
@@ -375,3 +384,30 @@ def test_whether_credentials_of_a_named_service_are_at_hand(age: Age, tmp_path: 
         secrets = SecretFiles.scan(tmp_path, [PATTERN], [arn], environ=environ)
         assert said(secrets) == []
         assert secrets.has_identity() is expected
+
+
+def test_a_scan_never_raises(age: Age, tmp_path: Path) -> None:
+    """Whatever bytes a pull request brings; and no message shows any of them."""
+    text = seal(age, support="x", bound={"value": "v", "hosts": ["a.example.com"]}).encode()
+    dice = dice_from(SEED)
+    for _ in range(1500 * SCALE):
+        broken = bytearray(text)
+        for _ in range(dice.randrange(1, 6)):
+            at = dice.randrange(len(broken))
+            broken[at : at + dice.randrange(3)] = dice.randbytes(dice.randrange(4))
+        put(tmp_path, "a.sops.yaml", bytes(broken))
+        secrets = scan(tmp_path, age)
+        said(secrets)
+        try:
+            found = secrets.decrypt(secrets.names)
+        except (SecretsUnavailable, InvalidInput):
+            continue
+        assert {one.value.reveal() for one in found.values()} == ({"x", "v"} if found else set())
+        assert found or secrets.problems
+
+
+def test_a_file_name_that_is_no_text_can_be_shown(age: Age, tmp_path: Path) -> None:
+    folder = put(tmp_path, "a.sops.yaml", seal(age, a="x")).parent
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.sops.yaml")).write_text("plain: x\n")
+    (line,) = said(scan(tmp_path))
+    assert line.encode().startswith(b"/\\udcff.sops.yaml:1:8  not-encrypted")

@@ -102,7 +102,7 @@ class World:
         password = Secret(ACCOUNTS[str(given["user_id"])])
         return DesiredGateway(
             Gateway.of(name, given, None),
-            Place("gateways.d/a.yaml"),
+            lambda: Place("gateways.d/a.yaml"),
             secret="mailbox",
             password=password,
             fingerprint=Fingerprint.of(password, KEY, target="local", gateway=name),
@@ -182,7 +182,7 @@ async def test_breaker_stops_after_three_that_worked_before_unless_told_to_keep_
     async with world() as here:
         fleet = [here.gateway(name, protocol_type="SMTP") for name in "abcdefgh"]
         await here.apply(fleet)
-        here.server.faults = Faults(busy_logins=True)
+        here.server.faults = Faults(hide_login=True)
         broken = [
             here.gateway(name, protocol_type="SMTP", user_id="u2@example.test")
             for name in "abcdefgh"
@@ -194,7 +194,7 @@ async def test_breaker_stops_after_three_that_worked_before_unless_told_to_keep_
         here.server.faults = Faults()
         _, outcomes, _ = await here.apply(broken, options=Options(parallel=1, seconds=10))
         assert {one.result for one in outcomes} == {Result.DONE}
-        here.server.faults = Faults(busy_logins=True)
+        here.server.faults = Faults(hide_login=True)
         _, outcomes, _ = await here.apply(
             fleet, options=Options(parallel=1, seconds=10, keep_going=True)
         )

@@ -22,6 +22,7 @@ _KEPT: Final = frozenset(
         *("SSL_CERT_FILE", "SSL_CERT_DIR"),
     )
 )
+_FORMATS: Final = ("--input-type", "yaml", "--output-type", "json")  # and no .sops.yaml of the tree
 CREDENTIALS: Final[Mapping[str, tuple[str, ...]]] = {
     "kms": ("AWS_",),
     "gcp_kms": ("GOOGLE_", "CLOUDSDK_", "GCE_"),
@@ -76,7 +77,7 @@ def open_document(
             "the file's kind of key or rule needs the sops program, which is not installed",
             "install sops, or pip install 'gateways-reconciler[sops]'",
         )
-    argv = (program, "-d", "--input-type", "yaml", "--output-type", "json", "/dev/stdin")
+    argv = (program, "--config", "/dev/null", "-d", *_FORMATS, "/dev/stdin")
     try:
         code, output = run(argv, document.text, _environ(services, environ), seconds=seconds)
     except ProcessFailed as error:

@@ -84,6 +84,10 @@ def parse(text: bytes) -> SopsDocument:
         message = "the file is not valid YAML"
         raise SopsError(Reason.NOT_READABLE, message, line=line, column=column) from None
     inside = [leaf for leaf in walk.leaves if leaf.path[0] == BLOCK]
+    for leaf in inside:
+        if len(leaf.path) == 1 or not isinstance(leaf.path[1], str):
+            message = "the sops block is not a map"
+            raise SopsError(Reason.UNSUPPORTED, message, line=leaf.line, column=leaf.column)
     outside = [leaf for leaf in walk.leaves if leaf.path[0] != BLOCK] if inside else walk.leaves
     return SopsDocument(text, outside, inside)
 

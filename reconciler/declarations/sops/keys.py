@@ -165,5 +165,9 @@ def _fields(document: SopsDocument, name: str) -> list[str]:
 def _pairs(document: SopsDocument, kind: str, name: str) -> Iterator[tuple[str, str]]:
     """Recipient and wrapped data key of every entry of a list of the block."""
     for leaf in document.block:
-        if leaf.path[1] == kind and leaf.path[-1] == "enc":
+        if (
+            leaf.path[1:2] == (kind,)
+            and leaf.path[3:] == ("enc",)
+            and isinstance(leaf.path[2], int)
+        ):
             yield document.block_text(*leaf.path[1:-1], name), leaf.text

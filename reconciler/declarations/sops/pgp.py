@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from reconciler.declarations.sops.cipher import KEY_BYTES
@@ -56,7 +57,8 @@ def _has(program: str, fingerprint: str, environ: Mapping[str, str]) -> bool:
 
 
 def _program(environ: Mapping[str, str]) -> str | None:
-    return shutil.which(environ.get(_PROGRAM) or "gpg", path=environ.get("PATH"))
+    found = shutil.which(environ.get(_PROGRAM) or "gpg", path=environ.get("PATH"))
+    return found if found and Path(found).is_absolute() else None  # never one of the project
 
 
 def _environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ What it writes the real sops reads, edits and re-encrypts like a file of its own
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ Value = str | Secret | Mapping[str, str | Secret | Sequence[str]]
 
 _IV_BYTES: Final = 32
 _TAG_BYTES: Final = 16
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_NOT_TEXT: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _VERSION: Final = "3.11.0"  # the format's; sops refuses a file without one
 
 
@@ -85,11 +88,17 @@ def _leaves(values: Mapping[str, Value]) -> Iterator[tuple[list[str], str, str |
         if not NAME.fullmatch(name) or name == "sops":
             raise WrongUsage("a secret's name may hold letters, digits, dots, _ and - only")
         if isinstance(value, str | Secret):
-            yield [name], f'"{name}": ', _plain(value)
+            yield [name], f"{_key(name)}: ", _plain(value)
             continue
-        yield [], f'"{name}":', None
+        yield [], f"{_key(name)}:", None
         for part in (VALUE, HOSTS, ANCHORS):
             yield from _part(name, part, value.get(part))
+
+
+def _key(name: str) -> str:
+    """In quotes where a YAML reader, of whatever version, could take it for something else."""
+    plain = _WORD.fullmatch(name) and name.lower() not in _NOT_TEXT
+    return name if plain else f'"{name}"'
 
 
 def _part(
