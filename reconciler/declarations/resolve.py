@@ -7,12 +7,13 @@ where one is.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from reconciler.declarations.bindings import binding_problems
 from reconciler.declarations.catalogue.secrets import problem
 from reconciler.declarations.declared import Declared
+from reconciler.declarations.promotion import promote
 from reconciler.declarations.rules import check_values
 from reconciler.declarations.secrets import BoundSecret, SecretFiles
 from reconciler.model import (
@@ -22,7 +23,6 @@ from reconciler.model import (
     Gateway,
     Problem,
     Secret,
-    Severity,
     Target,
 )
 
@@ -72,18 +72,8 @@ def resolve(
         ordered, desired, values, demanded="unbound-secret" in target.errors
     )
     problems += check_values(desired, ordered, target)
-    return Desired(desired, promote(problems, target), digest_of(desired), not keyless)
-
-
-def promote(problems: Iterable[Problem], target: Target) -> tuple[Problem, ...]:
-    """Sorted, each once; those whose rule the target's `errors` names as errors."""
-    return tuple(
-        sorted(
-            {
-                replace(one, severity=Severity.ERROR) if one.rule in target.errors else one
-                for one in problems
-            }
-        )
+    return Desired(
+        desired, tuple(sorted(set(promote(problems, target)))), digest_of(desired), not keyless
     )
 
 

@@ -13,6 +13,7 @@ from reconciler.declarations.complete import Completer, Gateways
 from reconciler.declarations.declared import Declared
 from reconciler.declarations.load import Loaded
 from reconciler.declarations.project import Project
+from reconciler.declarations.promotion import promote
 from reconciler.declarations.rules import (
     Context,
     Used,
@@ -80,7 +81,7 @@ def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: d
             *secrets.problems,
             *_by_rules(share, context),
         )
-        found += _promoted(problems, target)
+        found += promote(problems, target)
     return Judged(
         {target.name: shares[target.name].valid for target in targets},
         _each_once(found),
@@ -181,16 +182,6 @@ def _by_rules(share: _Share, context: Context) -> list[Problem]:
     found = [problem for declared in share.valid for problem in check_gateway(declared, context)]
     found += check_together(share.all, context)
     return found
-
-
-def _promoted(problems: Iterable[Problem], target: Target) -> Iterable[Problem]:
-    """A target may call a warning an error: the one place where that is done."""
-    if not target.errors:
-        return problems
-    return [
-        replace(problem, severity=Severity.ERROR) if problem.rule in target.errors else problem
-        for problem in problems
-    ]
 
 
 def _each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
