@@ -6,7 +6,7 @@ What does not depend on a target is done once: only gateways with variables are 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from reconciler.declarations.certificates import CertificateFiles
 from reconciler.declarations.complete import Completer, Gateways
@@ -27,6 +27,9 @@ from reconciler.declarations.wording import quote
 from reconciler.model import Problem, Severity, Target
 
 __all__ = ["Judged", "about", "judge"]
+
+
+_UNUSED: Final = frozenset({"unused-secret", "unreferenced-certificate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: d
         target.name: Context(target, certificates, scanner.scan(target), now) for target in targets
     }
     used = _used(everyone, shares, contexts) if many else {}
+    all_read = not any(problem.severity is Severity.ERROR for problem in loaded.problems)
     found: list[Problem] = []
     for target in targets:
         secrets = scanner.scan(target)
@@ -79,7 +83,7 @@ def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: d
             *common.problems,
             *share.problems,
             *secrets.problems,
-            *_by_rules(share, context),
+            *_by_rules(share, context, all_read=all_read),
         )
         found += promote(problems, target)
     return Judged(
@@ -178,9 +182,11 @@ def _elsewhere(used: Mapping[str, Used], name: str) -> Used:
     )
 
 
-def _by_rules(share: _Share, context: Context) -> list[Problem]:
+def _by_rules(share: _Share, context: Context, *, all_read: bool) -> list[Problem]:
     found = [problem for declared in share.valid for problem in check_gateway(declared, context)]
-    found += check_together(share.all, context)
+    together = check_together(share.all, context)
+    # what nobody uses can only be told where every file could be read
+    found += [problem for problem in together if all_read or problem.rule not in _UNUSED]
     return found
 
 
