@@ -3,8 +3,12 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 Clock = Callable[[], datetime]
+
+_EPOCH_DIGITS: Final = 11
+"""Seconds of this many digits reach to the year 5138; a year has at most four digits."""
 
 
 def now() -> datetime:
@@ -24,4 +28,5 @@ def exact(moment: datetime) -> str:
 def created_at() -> str:
     """When a plan is made; SOURCE_DATE_EPOCH sets it, so that a build can be repeated."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return stamp(datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else now())
+    known = len(epoch) <= _EPOCH_DIGITS and epoch.isascii() and epoch.isdigit()
+    return stamp(datetime.fromtimestamp(int(epoch), UTC) if known else now())

@@ -1,22 +1,36 @@
 """Writing a file whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
-from reconciler.errors import WrongUsage
+from reconciler.errors import GatewaysError, WrongUsage
+
+_DEVICES: Final = Path("/dev")
+_WRONG_PLACE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+)
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace `path` in one step: a reader sees the old file or the new one, never a part.
 
+    A link is replaced and not followed. A pipe or a device, such as /dev/stdout, stays: what is
+    written goes into it.
+
     Raises:
-        WrongUsage: the folder is missing, not writable or full; nothing is left behind.
+        WrongUsage: there is no such folder, or it may not be written to.
+        GatewaysError: the disk is full or fails. Nothing is left behind either way.
 
     """
     temporary = None
     try:
+        if _stays(path):
+            path.write_text(text, encoding="utf-8")
+            return
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -29,4 +43,10 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        raise WrongUsage(f"{path} cannot be written: {error.strerror}") from None
+        kind = WrongUsage if error.errno in _WRONG_PLACE else GatewaysError
+        raise kind(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _stays(path: Path) -> bool:
+    """Whether it is no file: replacing it would take it away from every other program."""
+    return path.exists() and (not path.is_file() or _DEVICES in path.absolute().parents)

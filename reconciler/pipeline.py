@@ -9,7 +9,7 @@ reader, so that no plan can change anything.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler import __version__
@@ -25,6 +25,7 @@ from reconciler.errors import InvalidInput
 from reconciler.git import commit_of
 from reconciler.model import (
     ActualGateway,
+    Change,
     DesiredGateway,
     Digests,
     Limits,
@@ -32,31 +33,11 @@ from reconciler.model import (
     Problem,
     Selection,
     Target,
+    Warned,
+    gateway_of,
     split_problems,
 )
 from reconciler.platforms import ReadablePlatform
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a run asks for beyond the target's settings."""
-
-    now: datetime
-    selection: Selection = field(default_factory=Selection)
-    limits: Limits | None = None
-    refresh: bool = False
-    key_needed: bool = False
-    adopting: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan, and the two sides that it was made from."""
-
-    plan: Plan
-    desired: Mapping[str, DesiredGateway]
-    actual: Mapping[str, ActualGateway]
-    secrets_compared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +52,25 @@ class Stated:
     outside: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a plan is asked for beyond the target's settings."""
+
+    selection: Selection = field(default_factory=Selection)
+    limits: Limits | None = None
+    refresh: bool = False
+    adopting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and the two sides that it was made from."""
+
+    plan: Plan
+    desired: Mapping[str, DesiredGateway]
+    actual: Mapping[str, ActualGateway]
+
+
 def judged(
     project: Project, targets: Sequence[Target], now: datetime, *, cached: bool = True
 ) -> tuple[Loaded, Judged]:
@@ -80,9 +80,7 @@ def judged(
     return loaded, judge(project, loaded, targets, now=now)
 
 
-def desired_gateways(
-    project: Project, target: Target, now: datetime, *, key_needed: bool
-) -> Stated:
+def state(project: Project, target: Target, now: datetime, *, key_needed: bool) -> Stated:
     """What the declarations say for one target, passwords resolved.
 
     Where no key is at hand and none is needed, passwords are left as they are: not compared.
@@ -111,10 +109,15 @@ def _outside(loaded: Loaded, desired: Desired) -> frozenset[str]:
 
 
 async def make_plan(
-    project: Project, target: Target, platform: ReadablePlatform, wish: Wish
+    project: Project, target: Target, stated: Stated, platform: ReadablePlatform, wish: Wish
 ) -> Planned:
-    """All the stages; what is returned cannot run itself."""
-    stated = desired_gateways(project, target, wish.now, key_needed=wish.key_needed)
+    """Compare what is stated with what the platform has; what is returned cannot run itself.
+
+    Raises:
+        PlatformUnavailable: the platform cannot be read.
+        WrongUsage: one of `wish.adopting` cannot be taken over.
+
+    """
     desired = stated.desired
     snapshot = await platform.read(refresh=wish.refresh)
     chosen = select(
@@ -127,11 +130,14 @@ async def make_plan(
     wanted = {one.gateway.name: one for one in chosen.desired}
     ours = diff.Ours(target.owner, wish.adopting)
     changes = diff.diff(chosen.desired, chosen.actual, ours, supervised=snapshot.supervised)
+    if wish.adopting:
+        changes = diff.only_adopted(changes, wish.adopting)
+    changes = _with_warnings((*changes, *chosen.leaving), stated.warnings)
     changed = {change.gateway for change in changes}
     plan = Plan(
         target=target.name,
         platform=target.platform,
-        changes=tuple(sorted((*changes, *chosen.leaving), key=lambda change: change.gateway)),
+        changes=changes,
         unchanged=len(wanted.keys() - changed),
         drift=diff.drift(tuple(chosen.actual.values()), target.owner),
         foreign=tuple(
@@ -143,11 +149,26 @@ async def make_plan(
         digests=Digests(desired.digest, planfile.actual_digest(chosen.actual.values()), ""),
         created_at=created_at(),
         tool_version=__version__,
-        git=commit_of(project.root, (target.declarations, "gateways.yaml")),
+        git=commit_of(project.root, (target.declarations, "gateways.yaml", *target.secrets)),
+        selection=wish.selection,
+        refreshed=wish.refresh,
+        secrets_compared=desired.secrets_compared,
     )
     plan = guard.guard(plan, wish.limits or target.limits, wanted, chosen.actual)
-    plan = guard.refuse_empty(plan, len(desired.gateways))
-    return Planned(planfile.sealed(plan), wanted, chosen.actual, desired.secrets_compared)
+    plan = guard.refuse_empty(plan, len(desired.gateways), len(stated.outside))
+    return Planned(planfile.sealed(plan), wanted, chosen.actual)
+
+
+def _with_warnings(changes: Sequence[Change], warnings: Sequence[Problem]) -> tuple[Change, ...]:
+    """Sorted, each with the warnings of its gateway, where a reviewer looks."""
+    names = {change.gateway for change in changes}
+    found: dict[str, list[Warned]] = {}
+    for problem in warnings:
+        name = gateway_of(problem, names)
+        if name:
+            found.setdefault(name, []).append(Warned(problem.rule, problem.message))
+    ordered = sorted(changes, key=lambda change: change.gateway)
+    return tuple(replace(one, warnings=tuple(found.get(one.gateway, ()))) for one in ordered)
 
 
 def stop_on(problems: Sequence[Problem]) -> None:

@@ -48,7 +48,7 @@ def tracked() -> Iterator[Path]:
         names = subprocess.run(command, check=True, capture_output=True).stdout.decode().split("\0")
         yield from (path for name in sorted(set(names)) if name and (path := ROOT / name).is_file())
     else:
-        made = {".venv", "__pycache__", ".gateways"}
+        made = {".venv", "__pycache__", ".gateways", ".peers"}
         yield from (p for p in ROOT.rglob("*") if p.is_file() and not made & set(p.parts))
 
 

@@ -16,9 +16,16 @@ def current_actor(commit: Commit | None = None) -> Actor:
     name = next((os.environ[key] for key in _CI_NAMES if os.environ.get(key)), None)
     return Actor(
         name or f"{_user()}@{platform.node() or 'localhost'}",
-        commit.commit if commit else None,
+        _revision(commit),
         uuid.uuid4().hex,
     )
+
+
+def _revision(commit: Commit | None) -> str | None:
+    """The commit, marked where the files differ from it: it alone would not explain the change."""
+    if commit is None or commit.commit is None:
+        return None
+    return f"{commit.commit}-dirty" if commit.dirty else commit.commit
 
 
 def _user() -> str:

@@ -11,7 +11,6 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
-    wait_for,
 )
 
 
@@ -39,4 +38,4 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool) -> int:
         Options(),
         adopting=frozenset(names),
     )
-    return wait_for(carry_through(job, None, ask=not yes))
+    return carry_through(job, None, ask=not yes)

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.common import (
+    Seconds,
     Settings,
     choose_target,
     global_options,
+    notice,
     open_project,
     pass_settings,
-    result,
     say,
     wait_for,
 )
-from reconciler.cli.planning import limits_of, refuse_no_match, render, verdict
+from reconciler.cli.planning import limits_of, planned_by, render, stated_by
 from reconciler.cli.progress import Progress
 from reconciler.cli.show import read_plan
 from reconciler.cli.signals import stop_on_signals
+from reconciler.cli.streams import tell
 from reconciler.errors import Blocked, ExitCode, WrongUsage
-from reconciler.model import Limits, Outcome, Plan, Target
+from reconciler.model import Limits, Outcome, Plan, Selection, Target
 
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
-    from reconciler.engine.apply import Options
-    from reconciler.pipeline import Planned
-    from reconciler.platforms import Platform, ReadablePlatform
+    from reconciler.engine.apply import Options, Run
+    from reconciler.pipeline import Stated, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,21 @@ class Job:
     options: "Options"
     budgets_given: bool = False
     lock_seconds: float = 0.0
+    refresh: bool = False
     adopting: frozenset[str] = frozenset()
+
+    def wish(self, saved: Plan | None = None) -> "Wish":
+        """What to plan; with a saved plan, for just what that was made for."""
+        from reconciler.pipeline import Wish
+
+        selection = self.settings.selection(self.target)
+        refresh = self.refresh
+        if saved and not (self.settings.only or self.settings.labels):
+            labels = {*self.target.select, *saved.selection.labels}
+            selection = Selection(saved.selection.only, tuple(sorted(labels)))
+        if saved:
+            refresh = refresh or saved.refreshed
+        return Wish(selection, self.limits, refresh=refresh, adopting=self.adopting)
 
 
 @click.command("apply")
@@ -48,18 +63,19 @@ class Job:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--max-disconnects", type=click.IntRange(0), help="How many removals to allow.")
 @click.option("--max-reconnects", type=click.IntRange(0), help="How many remade connections.")
+@click.option("--refresh", is_flag=True, help="Log in again to see which sessions work now.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for gateways to connect.")
 @click.option(
     "--timeout",
     "seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds that one gateway may take to connect.",
 )
 @click.option(
     "--lock-timeout",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     default=0.0,
     show_default=True,
     help="Seconds to wait for another apply to end.",
@@ -85,6 +101,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     yes: bool,
     max_disconnects: int | None,
     max_reconnects: int | None,
+    refresh: bool,
     no_wait: bool,
     seconds: float,
     lock_timeout: float,
@@ -121,8 +138,9 @@ def command(  # noqa: PLR0913 - one parameter an option
         Options(parallel, not no_wait, seconds, keep_going),
         budgets_given=max_disconnects is not None or max_reconnects is not None,
         lock_seconds=lock_timeout,
+        refresh=refresh,
     )
-    return wait_for(carry_through(job, saved, ask=ask))
+    return carry_through(job, saved, ask=ask)
 
 
 def refuse_unasked(*, ask: bool) -> None:
@@ -140,82 +158,81 @@ def _saved(file: Path) -> Plan:
     return from_text(read_plan(file), file.name)
 
 
-async def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
+def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
     """Plan and show it unless a saved plan is given, ask where that is due, and apply."""
-    from reconciler.platforms import open_platform, open_readable
-
-    if saved is None:
-        reader = open_readable(job.target, job.project.root)
-        try:
-            made = await _plan(job, reader)
-        finally:
-            await reader.close()
-        refuse_no_match(made, job.settings)
-        saved = made.plan
-        _show(saved, job.settings)
-    _refuse_blocked(saved)
-    if not saved.planned and not job.budgets_given:
-        return _nothing_to_do(job, saved)
-    if ask:
-        click.confirm("Apply this plan?", abort=True, err=True)
-    platform = open_platform(job.target, job.project.root)
-    try:
-        return await _carry_out(job, saved, platform)
-    finally:
-        await platform.close()
+    stated = stated_by(job.project, job.target, job.settings, key_needed=True)
+    reviewed = saved
+    if reviewed is None:
+        reviewed = planned_by(job.project, job.target, stated, job.wish(), job.settings).plan
+        _show(reviewed, job.settings, ask=ask)
+    if not reviewed.applicable:
+        reasons = "; ".join(reviewed.blocked or ("it is incomplete",))
+        raise Blocked(f"the plan is blocked: {reasons}")
+    # asked outside of the event loop, where Ctrl-C would wait for an answer
+    if ask and reviewed.planned and not click.confirm("Apply this plan?", err=True):
+        say(job.settings, "not applied")
+        return ExitCode.DONE
+    if saved is None and not reviewed.planned:
+        return _nothing_to_do(job, reviewed)
+    return wait_for(_locked(job, reviewed, stated, job.wish(saved)))
 
 
-def _show(plan: Plan, settings: Settings) -> None:
+def _show(plan: Plan, settings: Settings, *, ask: bool) -> None:
+    """A plan that is asked about is shown; where the result is JSON, on standard error."""
+    from reconciler.report.plan import plan_text
+
     if not settings.json:
-        result(render(plan, settings))
-
-
-def _refuse_blocked(plan: Plan) -> None:
-    if not plan.applicable:
-        raise Blocked("the plan is blocked: " + "; ".join(plan.blocked or ("it is incomplete",)))
+        tell(render(plan, settings))
+    elif ask:
+        notice(settings, plan_text(plan))
 
 
 def _nothing_to_do(job: Job, plan: Plan) -> ExitCode:
+    from reconciler.engine.apply import blocked, exit_code
+
     progress = Progress(job.settings)
     progress.begin()
-    progress.finished([])
-    return verdict(plan, detailed=False)
+    outcomes = blocked(plan)
+    for outcome in outcomes:
+        progress.show(outcome)
+    progress.finished(outcomes)
+    return exit_code(plan, outcomes, interrupted=False)
 
 
-async def _plan(job: Job, platform: "ReadablePlatform") -> "Planned":
-    from reconciler.clock import now
-    from reconciler.pipeline import Wish, make_plan
-
-    wish = Wish(
-        now(),
-        job.settings.selection(job.target),
-        job.limits,
-        key_needed=True,
-        adopting=job.adopting,
-    )
-    return await make_plan(job.project, job.target, platform, wish)
-
-
-async def _carry_out(job: Job, saved: Plan, platform: "Platform") -> ExitCode:
-    """Under the lock: read and plan again, go on only with what was reviewed."""
+async def _locked(job: Job, reviewed: Plan, stated: "Stated", wish: "Wish") -> ExitCode:
+    """Under the lock: read and plan again, and go on only with what was reviewed."""
     from reconciler.cli.actor import current_actor
-    from reconciler.engine.apply import Run, apply, exit_code
+    from reconciler.engine.apply import Run, exit_code
     from reconciler.engine.review import accept
+    from reconciler.pipeline import make_plan
+    from reconciler.platforms import open_platform
 
-    actor = current_actor(saved.git)
-    outcomes: list[Outcome] = []
+    actor = current_actor(reviewed.git)
     progress = Progress(job.settings)
     progress.begin()
-    async with platform.lock(actor, seconds=job.lock_seconds):
-        progress.locked(actor)
-        fresh = await _plan(job, platform)
-        _refuse_blocked(fresh.plan)
-        accept(saved, fresh.plan, budgets_given=job.budgets_given)
-        run = Run(platform, fresh.desired, fresh.actual, actor, job.options)
-        with stop_on_signals(run.stop, lambda text: say(job.settings, text)):
-            async for event in apply(fresh.plan, run):
-                progress.show(event)
-                if isinstance(event, Outcome):
-                    outcomes.append(event)
+    platform = open_platform(job.target, job.project.root)
+    try:
+        async with platform.lock(actor, seconds=job.lock_seconds):
+            progress.locked(actor)
+            fresh = await make_plan(job.project, job.target, stated, platform, wish)
+            accept(reviewed, fresh.plan, budgets_given=job.budgets_given)
+            run = Run(platform, fresh.desired, fresh.actual, actor, job.options)
+            outcomes = await _carry_out(fresh.plan, run, progress, job.settings)
+    finally:
+        await platform.close()
     progress.finished(outcomes)
     return exit_code(fresh.plan, outcomes, interrupted=run.stop.is_set())
+
+
+async def _carry_out(
+    plan: Plan, run: "Run", progress: Progress, settings: Settings
+) -> list[Outcome]:
+    from reconciler.engine.apply import apply
+
+    outcomes: list[Outcome] = []
+    with stop_on_signals(run.stop, lambda text: say(settings, text)):
+        async for event in apply(plan, run):
+            progress.show(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+    return outcomes

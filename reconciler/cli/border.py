@@ -1,12 +1,8 @@
 """The outer border: whatever happens inside becomes one message and one exit code."""
 
-import os
-import sys
-import tempfile
-import traceback
-
 import click
 
+from reconciler.cli import streams
 from reconciler.cli.common import Settings, notice
 from reconciler.cli.root import root
 from reconciler.errors import ExitCode, GatewaysError, InvalidInput
@@ -16,27 +12,29 @@ from reconciler.report.safe import line
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; never raises, but for what Python itself ends with."""
     settings = Settings()
+    streams.prepare()
     try:
         code = root.main(args=arguments, prog_name="gateways", standalone_mode=False, obj=settings)
     except click.ClickException as error:
-        return _usage(error)
+        return _usage(error, settings)
     except GatewaysError as error:
         _explain(error, settings)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        if isinstance(stop.__cause__, EOFError):
+            return _bug(stop.__cause__, settings)  # click takes every end of a file for Ctrl-D
+        notice(settings, "interrupted", "error")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # whoever read us has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
-        return _bug(error)
+        return _bug(error, settings)
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _usage(error: click.ClickException) -> int:
-    error.show()
+def _usage(error: click.ClickException, settings: Settings) -> int:
+    if settings.log_format == "json":
+        notice(settings, error.format_message(), "error")
+    else:
+        error.show()
     return ExitCode.USAGE
 
 
@@ -51,16 +49,20 @@ def _explain(error: GatewaysError, settings: Settings) -> None:
         notice(settings, f"  hint: {line(error.hint)}", "error")
 
 
-def _bug(error: Exception) -> int:
+def _bug(error: Exception, settings: Settings) -> int:
     """A traceback belongs in a file: it is long, and nobody asked for it."""
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="gateways-crash-", suffix=".log", delete=False, encoding="utf-8"
     ) as file:
         # without the values of local variables, and without messages: either may hold a secret
         file.writelines(traceback.format_tb(error.__traceback__))
         file.write(type(error).__name__ + "\n")
-    click.echo(
+    notice(
+        settings,
         f"error: this is a bug ({type(error).__name__}); please report it with {file.name}",
-        err=True,
+        "error",
     )
     return ExitCode.BUG

@@ -13,12 +13,12 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
-    result,
     wait_for,
 )
-from reconciler.cli.planning import nearest
-from reconciler.errors import ExitCode, WrongUsage
-from reconciler.model import DesiredGateway, Ladder, State, Target
+from reconciler.cli.planning import choose, stated_by
+from reconciler.cli.streams import result
+from reconciler.errors import ExitCode
+from reconciler.model import DesiredGateway, Ladder, Rung, RungState, State
 
 PARALLEL = 8
 
@@ -40,14 +40,17 @@ def command(settings: Settings, names: tuple[str, ...], *, no_login: bool) -> in
       gateways check
       gateways check support-in --format json
     """
-    from reconciler.clock import now
-    from reconciler.pipeline import desired_gateways
     from reconciler.report.ladder import ladders_data, ladders_text
 
     project = open_project(settings)
     target = choose_target(project, settings)
-    stated = desired_gateways(project, target, now(), key_needed=not no_login)
-    chosen = _chosen(stated.desired.gateways, names, settings, target)
+    stated = stated_by(project, target, settings, key_needed=not no_login)
+    known = {one.gateway.name: one for one in stated.desired.gateways}
+    chosen = [
+        one
+        for one in choose(known, names, settings, target)
+        if names or one.gateway.state is State.CONNECTED
+    ]
     ladders = wait_for(_climb(chosen, login=not no_login))
     if settings.json:
         result(json.dumps(ladders_data(ladders), indent=2) + "\n")
@@ -57,54 +60,46 @@ def command(settings: Settings, names: tuple[str, ...], *, no_login: bool) -> in
     return ExitCode.CONNECTION if failed else ExitCode.DONE
 
 
-def _chosen(
-    desired: Sequence[DesiredGateway], names: tuple[str, ...], settings: Settings, target: Target
-) -> list[DesiredGateway]:
-    from reconciler.engine.select import matches
-
-    known = {one.gateway.name: one for one in desired}
-    for name in names:
-        if name not in known:
-            raise WrongUsage(f"there is no gateway {name!r}", nearest(name, list(known)))
-    selection = settings.selection(target)
-    return [
-        one
-        for name, one in known.items()
-        if (name in names if names else one.gateway.state is State.CONNECTED)
-        and matches(one.gateway, selection)
-    ]
-
-
 async def _climb(chosen: Sequence[DesiredGateway], *, login: bool) -> list[Ladder]:
-    """All ladders, in order; a credential that another gateway tries is not tried again."""
+    """All ladders, by name; gateways that share a credential climb one after the other."""
+    groups: dict[tuple[str, str | None, str | None], list[DesiredGateway]] = {}
+    for one in chosen:
+        value = one.password.reveal() if one.password else None
+        groups.setdefault((one.gateway.host, one.gateway.user_id, value), []).append(one)
+    free = asyncio.Semaphore(PARALLEL)
+
+    async def climb_group(group: Sequence[DesiredGateway]) -> list[Ladder]:
+        async with free:
+            return await _climb_in_turn(group, login=login)
+
+    climbed = await asyncio.gather(*(climb_group(group) for group in groups.values()))
+    return sorted((one for group in climbed for one in group), key=lambda one: one.gateway)
+
+
+async def _climb_in_turn(group: Sequence[DesiredGateway], *, login: bool) -> list[Ladder]:
+    """The first that gets as far as the login tries the credential, for all of them."""
     from reconciler.clock import now
     from reconciler.service.ladder import climb
 
-    first = _first_with_each_credential(chosen)
-    free = asyncio.Semaphore(PARALLEL)
-
-    async def one(gateway: DesiredGateway) -> Ladder:
-        async with free:
-            name = gateway.gateway.name
-            mine = first[name] == name
-            ladder = await climb(gateway.gateway, gateway.password, login=login and mine, now=now())
-            return ladder if mine or not login else _tried_by(ladder, first[name])
-
-    return list(await asyncio.gather(*(one(gateway) for gateway in chosen)))
-
-
-def _first_with_each_credential(chosen: Sequence[DesiredGateway]) -> dict[str, str]:
-    """For each gateway, the one that tries its credential: itself or an earlier one."""
-    first: dict[tuple[str, str | None, str | None], str] = {}
-    found = {}
-    for one in chosen:
-        value = one.password.reveal() if one.password else None
-        credential = (one.gateway.host, one.gateway.user_id, value)
-        found[one.gateway.name] = first.setdefault(credential, one.gateway.name)
-    return found
+    ladders: list[Ladder] = []
+    tried: Ladder | None = None
+    for one in group:
+        mine = login and tried is None
+        ladder = await climb(one.gateway, one.password, login=mine, now=now())
+        if tried and ladder.reached_the_top:
+            ladder = _as_tried_by(tried, ladder)
+        elif mine and ladder.rungs[-1].state in {RungState.OK, RungState.FAILED}:
+            tried = ladder
+        ladders.append(ladder)
+    return ladders
 
 
-def _tried_by(ladder: Ladder, other: str) -> Ladder:
+def _as_tried_by(tried: Ladder, ladder: Ladder) -> Ladder:
+    """The same credential was tried for another gateway: what was refused there is refused here."""
     *rungs, login = ladder.rungs
-    note = f"{other} tries the same credential, and each is tried once a run"
-    return replace(ladder, rungs=(*rungs, replace(login, detail=note)))
+    if tried.failure:
+        refused = replace(login, state=RungState.FAILED, detail=tried.failure.message)
+        return replace(ladder, rungs=(*rungs, refused), failure=tried.failure)
+    note = f"{tried.gateway} logs in with the same credential, and each is tried once a run"
+    skipped: Rung = replace(login, detail=note)
+    return replace(ladder, rungs=(*rungs, skipped))

@@ -1,15 +1,16 @@
 """What every command shares: the global options, where the project is, and how to print."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from reconciler.cli.streams import note
 from reconciler.errors import WrongUsage
 from reconciler.model import Selection, Target
 from reconciler.report.style import COLOUR, PLAIN, Style
@@ -41,15 +42,33 @@ class Settings:
     def json(self) -> bool:
         return self.format == "json"
 
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The labels of -l. Raises WrongUsage."""
+        return tuple(_label(text) for text in self.labels)
+
     def selection(self, target: Target) -> Selection:
         """The target's own selection narrowed by -l and --only."""
-        pairs = [_label(text) for text in self.labels]
-        return Selection(self.only, tuple(sorted({*target.select, *pairs})))
+        return Selection(self.only, tuple(sorted({*target.select, *self.pairs})))
 
     def style(self) -> Style:
         """Colours only on a terminal, and not where NO_COLOR or --no-color says so."""
         wanted = sys.stdout.isatty() and not self.no_color and not os.environ.get("NO_COLOR")
         return COLOUR if wanted and os.environ.get("TERM") != "dumb" else PLAIN
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, and none that is none."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 def global_options(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
@@ -89,8 +108,18 @@ def _option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
 
 def _store(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     settings = ctx.ensure_object(Settings)
+    if parameter.name == "format" and value is None and ctx.parent:
+        _refuse_format(settings.format, parameter)
     if parameter.name and value not in (None, (), False):
         setattr(settings, parameter.name, value)
+
+
+def _refuse_format(given: str, parameter: click.Parameter) -> None:
+    """A format that stands before the command's name must be one that the command prints."""
+    formats = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+    if given not in formats:
+        printed = ", ".join(map(str, formats))
+        raise click.BadParameter(f"{given!r} is not among {printed}", param=parameter)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -108,16 +137,21 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 def open_project(settings: Settings) -> "Project":
     from reconciler.declarations.project import find_root, load_project
 
-    return load_project(find_root(Path(settings.directory)))
+    start = Path(settings.directory)
+    if not start.is_dir():
+        # or else the folder above it would be searched, and perhaps another project be applied
+        raise WrongUsage(f"-C {settings.directory}: there is no such folder")
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise WrongUsage("the folder that this was started in is gone", "cd to it anew") from None
+    return load_project(find_root(start))
 
 
 def choose_target(project: "Project", settings: Settings) -> Target:
     """The target of -t, or the default one."""
-    name = settings.target or project.default_target
-    target = project.targets.get(name)
-    if target is None:
-        known = ", ".join(sorted(project.targets))
-        raise WrongUsage(f"there is no target {name!r} in gateways.yaml", f"its targets: {known}")
+    target = project.target(settings.target)
+    explain(settings, f"target {target.name} of {project.root / 'gateways.yaml'}")
     return target
 
 
@@ -144,6 +178,12 @@ def say(settings: Settings, text: str) -> None:
         notice(settings, text)
 
 
+def explain(settings: Settings, text: str) -> None:
+    """What is being done, for who asked with -v."""
+    if settings.verbose:
+        notice(settings, text, "debug")
+
+
 def notice(settings: Settings, text: str, level: str = "info") -> None:
     """A line on standard error in the form of --log-format."""
     if settings.log_format == "json":
@@ -152,8 +192,4 @@ def notice(settings: Settings, text: str, level: str = "info") -> None:
         from reconciler.clock import now, stamp
 
         text = json.dumps({"at": stamp(now()), "level": level, "message": text})
-    click.echo(text, err=True)
-
-
-result = partial(click.echo, nl=False)
-"""A command's result: to standard output, which holds nothing else."""
+    note(text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("disconnect")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Disconnect it even if it is protected.")
-@global_options(("text",))
+@global_options(("text", "json"))
 @pass_settings
 def command(settings: Settings, names: tuple[str, ...], *, force: bool) -> int:
     """Cut off each gateway until it is rebuilt or applied again.

@@ -10,11 +10,11 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
-    result,
     say,
-    wait_for,
 )
-from reconciler.cli.planning import limits_of, refuse_no_match, render, tell_keyless, verdict
+from reconciler.cli.planning import limits_of, planned_by, render, stated_by, verdict
+from reconciler.cli.streams import result
+from reconciler.errors import WrongUsage
 
 
 @click.command("plan")
@@ -44,33 +44,20 @@ def command(  # noqa: PLR0913 - one parameter an option
       gateways plan -t production --out plan.json
       gateways plan --only 'support-*' --format markdown
     """
-    from reconciler.clock import now
     from reconciler.engine import planfile
     from reconciler.files import write_text
-    from reconciler.pipeline import Planned, Wish, make_plan
-    from reconciler.platforms import open_readable
+    from reconciler.pipeline import Wish
 
+    if str(out) == "-":
+        raise WrongUsage("--out names a file", "to standard output: --format json")
     project = open_project(settings)
     target = choose_target(project, settings)
-    wish = Wish(
-        now(),
-        settings.selection(target),
-        limits_of(target, max_disconnects, max_reconnects),
-        refresh=refresh,
-    )
-
-    async def planned() -> Planned:
-        platform = open_readable(target, project.root)
-        try:
-            return await make_plan(project, target, platform, wish)
-        finally:
-            await platform.close()
-
-    made = wait_for(planned())
-    refuse_no_match(made, settings)
+    limits = limits_of(target, max_disconnects, max_reconnects)
+    wish = Wish(settings.selection(target), limits, refresh=refresh)
+    stated = stated_by(project, target, settings, key_needed=False)
+    plan = planned_by(project, target, stated, wish, settings).plan
     if out:
-        write_text(out, planfile.to_text(made.plan))
+        write_text(out, planfile.to_text(plan))
         say(settings, f"saved: {out}")
-    tell_keyless(made, settings)
-    result(render(made.plan, settings))
-    return verdict(made.plan, detailed=detailed_exitcode)
+    result(render(plan, settings))
+    return verdict(plan, detailed=detailed_exitcode)

@@ -1,13 +1,20 @@
 """What plan, show and apply share: limits, how a plan is printed, and what it ends with."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.cli.common import Settings, say
+from reconciler.cli.common import Settings, explain, notice, say, wait_for
 from reconciler.errors import ExitCode, WrongUsage
-from reconciler.model import Limits, Plan, Target
-from reconciler.pipeline import Planned
+from reconciler.model import ActualGateway, DesiredGateway, Limits, Plan, Target
+
+if TYPE_CHECKING:
+    from reconciler.declarations.project import Project
+    from reconciler.pipeline import Planned, Stated, Wish
+
+Named = TypeVar("Named", ActualGateway, DesiredGateway)
 
 
 def limits_of(target: Target, disconnects: int | None, reconnects: int | None) -> Limits:
@@ -20,22 +27,87 @@ def limits_of(target: Target, disconnects: int | None, reconnects: int | None) -
     return limits
 
 
-def refuse_no_match(planned: Planned, settings: Settings) -> None:
-    """A name or label that fits nothing is a typo, not an empty plan."""
-    if (settings.only or settings.labels) and not planned.desired and not planned.actual:
+def stated_by(
+    project: "Project", target: Target, settings: Settings, *, key_needed: bool
+) -> "Stated":
+    """What the declarations say, and its warnings told."""
+    from reconciler.clock import now
+    from reconciler.pipeline import state
+
+    stated = state(project, target, now(), key_needed=key_needed)
+    explain(settings, f"{target.declarations}: {len(stated.desired.gateways)} gateways, all valid")
+    if not stated.desired.secrets_compared:
+        say(
+            settings,
+            "note: no key to decrypt secrets is at hand, so passwords are not compared; "
+            "set SOPS_AGE_KEY_FILE to compare them",
+        )
+    return stated
+
+
+def planned_by(
+    project: "Project", target: Target, stated: "Stated", wish: "Wish", settings: Settings
+) -> "Planned":
+    """A plan made with a platform that can only be read."""
+    from reconciler.pipeline import make_plan
+    from reconciler.platforms import open_readable
+
+    async def plan() -> "Planned":
+        platform = open_readable(target, project.root)
+        try:
+            return await make_plan(project, target, stated, platform, wish)
+        finally:
+            await platform.close()
+
+    made = wait_for(plan())
+    explain(settings, f"platform {target.platform}: {len(made.actual)} gateways read")
+    if not made.desired and not made.actual and not made.plan.changes:
+        refuse_no_match(settings)
+    tell_warnings(made.plan, settings)
+    return made
+
+
+def refuse_no_match(settings: Settings) -> None:
+    """A name or label that fits nothing is a typo, not an empty plan. Raises WrongUsage."""
+    if settings.only or settings.labels:
         asked = " ".join([*settings.only, *settings.labels])
         raise WrongUsage(
             f"no gateway matches {asked}", "gateways status lists those of the platform"
         )
 
 
-def tell_keyless(planned: Planned, settings: Settings) -> None:
-    if not planned.secrets_compared:
-        say(
-            settings,
-            "note: no key to decrypt secrets is at hand, so passwords are not compared; "
-            "set SOPS_AGE_KEY_FILE to compare them",
-        )
+def choose(
+    known: Mapping[str, Named], names: Sequence[str], settings: Settings, target: Target
+) -> list[Named]:
+    """Those that are named, or all; narrowed by --only and -l.
+
+    Raises:
+        WrongUsage: a name is not known, or nothing fits.
+
+    """
+    from reconciler.engine.select import matches
+
+    for name in names:
+        if name not in known:
+            raise WrongUsage(f"there is no gateway {name!r}", nearest(name, known))
+    selection = settings.selection(target)
+    chosen = [
+        one
+        for name, one in known.items()
+        if (not names or name in names) and matches(one.gateway, selection)
+    ]
+    if not chosen:
+        refuse_no_match(settings)
+    return chosen
+
+
+def tell_warnings(plan: Plan, settings: Settings) -> None:
+    """Some show only here: validate has no key, and so sees no password."""
+    from reconciler.report.problems import problem_text
+
+    for problem in plan.warnings:
+        if not settings.quiet:
+            notice(settings, problem_text(problem), problem.severity.value)
 
 
 def render(plan: Plan, settings: Settings) -> str:
@@ -60,7 +132,7 @@ def verdict(plan: Plan, *, detailed: bool) -> ExitCode:
     return ExitCode.CHANGES if detailed and plan.planned else ExitCode.DONE
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known."""
     close = get_close_matches(name, known, 1)
     return f"did you mean {close[0]}?" if close else "gateways status lists them"

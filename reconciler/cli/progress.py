@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from reconciler import __version__
 from reconciler.cli.common import Settings
+from reconciler.cli.streams import tell
 from reconciler.clock import now, stamp
 from reconciler.engine.apply import Started
 from reconciler.model import Actor, Outcome
@@ -32,17 +31,17 @@ class Progress:
         elif self._json:
             self._data(report.outcome_data(event, _at()))
         else:
-            click.echo(report.outcome_text(event, self._style))
+            tell(report.outcome_text(event, self._style) + "\n")
 
     def finished(self, outcomes: Sequence[Outcome]) -> None:
         if self._json:
             self._data(report.summary_data(outcomes, _at()))
         else:
-            click.echo(report.summary_text(outcomes, self._style), nl=False)
+            tell(report.summary_text(outcomes, self._style))
 
     def _data(self, data: dict[str, Any]) -> None:
         if self._json:
-            click.echo(report.json_line(data))
+            tell(report.json_line(data) + "\n")
 
 
 def _at() -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.buttons import Button, press
-from reconciler.cli.common import Settings, global_options, pass_settings
+from reconciler.cli.common import Seconds, Settings, global_options, pass_settings
 from reconciler.model import ActualGateway
 
 if TYPE_CHECKING:
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout",
     "seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds that one gateway may take to connect.",
 )
-@global_options(("text",))
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Try once more a login that was refused so often that it is not tried again.",
+)
+@global_options(("text", "json"))
 @pass_settings
-def command(settings: Settings, names: tuple[str, ...], *, seconds: float) -> int:
+def command(settings: Settings, names: tuple[str, ...], *, seconds: float, force: bool) -> int:
     """Drop the connection of each gateway and make it anew, with what the platform has stored.
 
     This is the console's Rebuilding button. To change fields, edit the declaration and apply.
     """
 
     async def rebuild(platform: "Platform", actual: ActualGateway, write: "Write") -> ActualGateway:
-        await platform.rebuild(actual.gateway.name, write)
+        await platform.rebuild(actual.gateway.name, write, force=force)
         return await platform.settle(actual.gateway.name, seconds=seconds)
 
     return press(settings, names, Button(rebuild, lambda _: ""))

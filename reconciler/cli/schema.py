@@ -3,7 +3,8 @@
 import click
 
 from reconciler import schemas
-from reconciler.cli.common import global_options, result
+from reconciler.cli.common import global_options
+from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
 
 

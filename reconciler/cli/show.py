@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.common import Settings, global_options, pass_settings, result
+from reconciler.cli.common import Settings, global_options, pass_settings
 from reconciler.cli.planning import render, verdict
+from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
 
 

@@ -10,12 +10,11 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
-    result,
     wait_for,
 )
-from reconciler.cli.planning import nearest
-from reconciler.errors import WrongUsage
-from reconciler.model import ActualGateway, Snapshot, Target
+from reconciler.cli.planning import choose
+from reconciler.cli.streams import result
+from reconciler.model import Snapshot
 
 
 @click.command("status")
@@ -43,26 +42,10 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
         finally:
             await platform.close()
 
-    chosen = _chosen(wait_for(read()), names, settings, target)
+    known = {one.gateway.name: one for one in wait_for(read()).gateways}
+    chosen = choose(known, names, settings, target)
     if settings.json:
         result(json.dumps(status_data(chosen, target.owner), indent=2) + "\n")
     else:
         result(status_text(chosen, target.owner, settings.style()))
     return 0
-
-
-def _chosen(
-    snapshot: Snapshot, names: tuple[str, ...], settings: Settings, target: Target
-) -> list[ActualGateway]:
-    from reconciler.engine.select import matches
-
-    known = {one.gateway.name: one for one in snapshot.gateways}
-    for name in names:
-        if name not in known:
-            raise WrongUsage(f"there is no gateway {name!r}", nearest(name, list(known)))
-    selection = settings.selection(target)
-    return [
-        one
-        for name, one in known.items()
-        if (not names or name in names) and matches(one.gateway, selection)
-    ]

@@ -1,6 +1,9 @@
 """gateways validate."""
 
 import json
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +15,14 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
-    result,
 )
-from reconciler.errors import ExitCode
-from reconciler.model import Severity
+from reconciler.cli.streams import result
+from reconciler.errors import ExitCode, InvalidInput, WrongUsage
+from reconciler.model import Problem, Severity, Target, gateway_of
 
 if TYPE_CHECKING:
+    from reconciler.declarations.declared import Declared
+    from reconciler.declarations.project import Project
     from reconciler.report.problems import Judgement
 
 
@@ -37,19 +42,54 @@ def command(settings: Settings, files: tuple[Path, ...]) -> int:
       gateways validate gateways.d/support.yaml
       gateways validate --format github
     """
+    try:
+        project = open_project(settings)
+    except InvalidInput as invalid:
+        if not invalid.problems:
+            raise
+        return _tell(invalid.problems, 1, 0, settings)
+    chosen = [choose_target(project, settings)] if settings.target else [*project.targets.values()]
+    return _validate(project, chosen, files, settings)
+
+
+def _validate(
+    project: "Project", targets: Sequence[Target], files: Sequence[Path], settings: Settings
+) -> ExitCode:
+    """The first two stages of the pipeline, without the imports of all the others."""
     from reconciler.clock import now
-    from reconciler.declarations.validate import about
-    from reconciler.pipeline import judged
+    from reconciler.declarations.cache import ParseCache
+    from reconciler.declarations.load import load
+    from reconciler.declarations.validate import judge
+
+    loaded = load(project.root, targets[0].declarations, ParseCache.open(project.root))
+    verdict = judge(project, loaded, targets, now=now())
+    declared = {one.name: one for some in verdict.declared.values() for one in some}
+    left_out = {name for name, one in declared.items() if not _selected(one, settings)}
+    problems = [one for one in verdict.problems if not gateway_of(one, left_out)]
+    if files:
+        wanted = [_relative(file, project.root) for file in files]
+        problems = [one for one in problems if _stands_in(one.place.file, wanted)]
+    return _tell(problems, len(loaded.documents), len(declared.keys() - left_out), settings)
+
+
+def _selected(declared: "Declared", settings: Settings) -> bool:
+    if settings.only and not any(fnmatchcase(declared.name, glob) for glob in settings.only):
+        return False
+    return set(settings.pairs) <= set((declared.fields.get("labels") or {}).items())
+
+
+def _stands_in(file: str, wanted: Sequence[str]) -> bool:
+    """Whether a file is one of those wanted, or in a folder that is.
+
+    A clash of two gateways is a problem of each, so either file brings it up.
+    """
+    return any(one in (file, ".") or file.startswith(f"{one}/") for one in wanted)
+
+
+def _tell(problems: Sequence[Problem], files: int, gateways: int, settings: Settings) -> ExitCode:
     from reconciler.report.problems import Judgement
 
-    project = open_project(settings)
-    chosen = [choose_target(project, settings)] if settings.target else [*project.targets.values()]
-    loaded, verdict = judged(project, chosen, now())
-    problems = verdict.problems
-    if files:
-        problems = about(problems, [_relative(file, project.root) for file in files])
-    names = {one.name for declared in verdict.declared.values() for one in declared}
-    judgement = Judgement(problems, len(loaded.documents), len(names))
+    judgement = Judgement(problems, files, gateways)
     result(_render(judgement, settings))
     return ExitCode.INVALID if judgement.count(Severity.ERROR) else ExitCode.DONE
 
@@ -67,6 +107,15 @@ def _render(judgement: "Judgement", settings: Settings) -> str:
 
 
 def _relative(file: Path, root: Path) -> str:
-    """As problems name it. Links are not followed: a link is reported under its own name."""
-    absolute = file.parent.resolve() / file.name
-    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(file)
+    """As problems name it. Links are not followed: a link is reported under its own name.
+
+    Raises:
+        WrongUsage: there is no such file, or it is not of the project.
+
+    """
+    if not os.path.lexists(file):
+        raise WrongUsage(f"{file}: there is no such file")
+    absolute = file.parent.resolve() / file.name if file.name else file.resolve()
+    if not absolute.is_relative_to(root):
+        raise WrongUsage(f"{file}: this is not in the project {root}")
+    return absolute.relative_to(root).as_posix()

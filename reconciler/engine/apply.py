@@ -95,8 +95,10 @@ async def apply(plan: Plan, run: Run) -> AsyncIterator[Started | Outcome]:
     """Carry out every planned change, and tell what becomes of each as it happens.
 
     One failed change does not stop the others; those under way always finish; what was not
-    started is skipped, and says why.
+    started is skipped, and says why. A blocked change is skipped before anything starts.
     """
+    for outcome in blocked(plan):
+        yield outcome
     driver = asyncio.create_task(_drive(plan, run))
     driver.add_done_callback(lambda _: run.events.put_nowait(None))
     try:
@@ -104,6 +106,15 @@ async def apply(plan: Plan, run: Run) -> AsyncIterator[Started | Outcome]:
             yield event
     finally:
         await driver
+
+
+def blocked(plan: Plan) -> list[Outcome]:
+    """What becomes of the changes that must not be carried out."""
+    return [
+        Outcome(change, Result.SKIPPED, f"blocked: {change.blocked_by}")
+        for change in plan.changes
+        if change.blocked
+    ]
 
 
 async def _drive(plan: Plan, run: Run) -> None:
@@ -138,13 +149,20 @@ async def _carry_out(run: Run, change: Change) -> Outcome:
     try:
         await _write(run, change)
     except GatewaysError as error:
-        return Outcome(change, Result.FAILED, error.message, code=error.exit_code)
+        return Outcome(change, Result.FAILED, error.message, code=error.exit_code, hint=error.hint)
     if not (run.options.wait and _connects(run, change)):
         return Outcome(change, Result.DONE, written=True)
     try:
         settled = await run.platform.settle(change.gateway, seconds=run.options.seconds)
     except GatewaysError as error:
-        return Outcome(change, Result.FAILED, error.message, written=True, code=error.exit_code)
+        return Outcome(
+            change,
+            Result.FAILED,
+            error.message,
+            written=True,
+            code=error.exit_code,
+            hint=error.hint,
+        )
     return _settled(run, change, settled)
 
 
@@ -197,19 +215,26 @@ def _settled(run: Run, change: Change, actual: ActualGateway) -> Outcome:
         written=True,
         failure=failure,
         code=ExitCode.CONNECTION,
+        hint=failure.hint if failure else "",
     )
 
 
 def exit_code(plan: Plan, outcomes: Sequence[Outcome], *, interrupted: bool) -> ExitCode:
-    """How an apply ends: 7 where a write failed or was skipped after another was done."""
+    """How an apply ends: 7 where a write failed or was skipped after another was done.
+
+    A gateway that moved on stands for a stale plan only where nothing was done.
+    """
     codes = [ExitCode.INTERRUPTED] if interrupted else []
-    failed = [one for one in outcomes if one.result is Result.FAILED]
-    unwritten = [one for one in outcomes if not one.written]
-    if unwritten and any(one.written for one in outcomes):
+    tried = [one for one in outcomes if not one.change.blocked]
+    unwritten = [one for one in tried if not one.written]
+    partly = bool(unwritten) and len(unwritten) < len(tried)
+    if partly:
         codes.append(ExitCode.PARTLY_APPLIED)
-    elif unwritten:
-        codes.extend(ExitCode(one.code) for one in unwritten)
-    codes.extend(ExitCode.CONNECTION for one in failed if one.written)
+    codes.extend(
+        ExitCode(one.code)
+        for one in tried
+        if one.result is Result.FAILED and not (partly and one.code == ExitCode.STALE)
+    )
     if any(change.blocked for change in plan.changes):
         codes.append(ExitCode.BLOCKED)
     return gravest(codes)

@@ -1,8 +1,9 @@
 """Desired and actual to changes. Pure: it says what differs, and nothing about what is allowed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.errors import WrongUsage
 from reconciler.model import (
     CONNECTION_FIELDS,
     PASSWORD_FIELD,
@@ -31,6 +32,8 @@ class Ours:
 
 
 FieldChanges = tuple[FieldChange | SecretChange, ...]
+Remedy = tuple[Action, str]
+"""What brings a session to where it should be, and the reason."""
 
 # an edit in which the platform is sent the password again
 SENT = frozenset({SecretState.ROTATED, SecretState.SET, SecretState.CLEARED})
@@ -56,6 +59,25 @@ def diff(
         if change:
             changes.append(change)
     return tuple(changes)
+
+
+def only_adopted(changes: Sequence[Change], names: Collection[str]) -> tuple[Change, ...]:
+    """The takeovers among `changes`, one for each of `names`.
+
+    Raises:
+        WrongUsage: a name is not declared, not on the platform, or ours already.
+
+    """
+    found = tuple(change for change in changes if change.action is Action.ADOPT)
+    taken = {change.gateway for change in found}
+    for name in sorted(names):
+        if name not in taken:
+            raise WrongUsage(
+                f"gateway {name!r} cannot be adopted: it is ours already, not on the platform, "
+                "or not declared",
+                "declare it first; gateways status shows whose it is",
+            )
+    return tuple(change for change in found if change.gateway in names)
 
 
 def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
@@ -180,7 +202,7 @@ def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) 
     reason = _what_differs(fields)
     reconnects = False
     if desired.gateway.state is State.CONNECTED:
-        why = _why_reconnect(connection, actual.status)
+        why = _why_reconnect(connection, actual.status, desired.gateway.when_failed)
         reconnects = bool(why)
         reason += f"; {why}" if why else ""
     return Change(
@@ -202,11 +224,13 @@ def _what_differs(fields: FieldChanges) -> str:
     return f"{_listed(names)} {'differs' if len(names) == 1 else 'differ'}"
 
 
-def _why_reconnect(connection: Sequence[str], status: Status) -> str:
+def _why_reconnect(connection: Sequence[str], status: Status, when_failed: WhenFailed) -> str:
     if status.state is StatusState.DISCONNECTED:
         return "the gateway is disconnected and will be connected again"
     if connection:
         return "the connection is made anew"
+    if status.state is StatusState.FAILED and when_failed is not WhenFailed.REBUILD:
+        return ""
     if status.state is not StatusState.SUCCEEDED:
         return "the connection is not up and is made anew"
     return ""
@@ -216,49 +240,53 @@ def _session_change(
     desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges, *, supervised: bool
 ) -> Change | None:
     """The declared fields agree; what remains is whether the session is as it should be."""
-    base = Change(
-        desired.gateway.name,
-        Action.REBUILD,
-        "",
-        place=desired.place,
-        revision=actual.revision,
-    )
     status = actual.status
-    disconnected = status.state is StatusState.DISCONNECTED
     if desired.gateway.state is State.DISCONNECTED:
-        if disconnected and not fields:
+        if status.state is StatusState.DISCONNECTED and not fields:
             return None
-        return replace(
-            base, action=Action.DISCONNECT, reason="declared disconnected", fields=fields
-        )
-    if status.state is StatusState.FAILED:
-        return _failed(base, desired.gateway.when_failed, status)
-    if disconnected:
-        return _disconnected(base, status)
-    if status.state is StatusState.CONNECTING and not supervised:
-        return replace(base, reason="no contact has been made yet")
-    return None
+        remedy: Remedy | None = (Action.DISCONNECT, "declared disconnected")
+    else:
+        fields = ()
+        remedy = _remedy(status, desired.gateway.when_failed, supervised=supervised)
+    if remedy is None:
+        return None
+    action, reason = remedy
+    name, place = desired.gateway.name, desired.place
+    return Change(name, action, reason, fields, place=place, revision=actual.revision)
 
 
-def _failed(base: Change, when_failed: WhenFailed, status: Status) -> Change | None:
+def _remedy(status: Status, when_failed: WhenFailed, *, supervised: bool) -> Remedy | None:
+    """What to do for a gateway that is declared connected, and why."""
+    match status.state:
+        case StatusState.FAILED:
+            return _failed(when_failed, status)
+        case StatusState.DISCONNECTED:
+            return _disconnected(status)
+        case StatusState.CONNECTING if not supervised:
+            return Action.REBUILD, "no contact has been made yet"
+        case _:
+            return None
+
+
+def _failed(when_failed: WhenFailed, status: Status) -> Remedy | None:
     kind = f" ({status.failure.kind})" if status.failure else ""
     reason = f"connection failed{kind}; when_failed is {when_failed}"
     match when_failed:
         case WhenFailed.REBUILD:
-            return replace(base, reason=reason)
+            return Action.REBUILD, reason
         case WhenFailed.DISCONNECT:
-            return replace(base, action=Action.DISCONNECT, reason=reason)
+            return Action.DISCONNECT, reason
         case WhenFailed.IGNORE:
             return None
 
 
-def _disconnected(base: Change, status: Status) -> Change | None:
+def _disconnected(status: Status) -> Remedy | None:
     if status.cause is Cause.WHEN_FAILED:
         return None  # stays so until a declared field or the secret changes
     if status.cause is Cause.BY_HAND:
         who = status.actor or "somebody"
-        return replace(base, reason=f"disconnected by hand by {who} at {status.since}")
-    return replace(base, reason="disconnected, and declared connected")
+        return Action.REBUILD, f"disconnected by hand by {who} at {status.since}"
+    return Action.REBUILD, "disconnected, and declared connected"
 
 
 def _undeclared(actual: ActualGateway, owner: str) -> Change | None:

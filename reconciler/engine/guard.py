@@ -46,11 +46,16 @@ def guard(
     return replace(plan, changes=tuple(changes))
 
 
-def refuse_empty(plan: Plan, declared: int) -> Plan:
-    """Zero declarations are never meant: an empty folder must not disconnect everything."""
+def refuse_empty(plan: Plan, declared: int, outside: int) -> Plan:
+    """Zero declarations are never meant: an empty folder must not disconnect everything.
+
+    `outside` is how many are declared, but not selected by the target.
+    """
     if declared:
         return plan
     reason = "there are no declarations at all; removing every gateway must be meant one by one"
+    if outside:
+        reason = f"the target selects none of the gateways that are declared: {outside}"
     return replace(plan, blocked=(*plan.blocked, reason))
 
 

@@ -22,11 +22,14 @@ from reconciler.model import (
     Problem,
     SecretChange,
     SecretState,
+    Selection,
     Severity,
     Warned,
 )
 
 FORMAT_VERSION: Final = "1.0"
+
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def to_data(plan: Plan) -> dict[str, Any]:
@@ -39,6 +42,9 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "target": plan.target,
         "platform": plan.platform,
         "git": {"commit": plan.git.commit, "dirty": plan.git.dirty} if plan.git else None,
+        "selection": {"only": list(plan.selection.only), "labels": dict(plan.selection.labels)},
+        "refreshed": plan.refreshed,
+        "secrets_compared": plan.secrets_compared,
         "complete": plan.complete,
         "applicable": plan.applicable,
         "blocked": list(plan.blocked),
@@ -101,30 +107,31 @@ def from_text(text: str, file: str) -> Plan:
 
 
 def actual_digest(gateways: Iterable[ActualGateway]) -> str:
-    """A digest over what a plan was made against: fields, fingerprints, states, revisions."""
-    return digest(
-        [
-            [
-                one.gateway.name,
-                one.gateway.fields(),
-                str(one.fingerprint) if one.fingerprint else None,
-                one.status.state.value,
-                one.owner,
-                one.revision,
-            ]
-            for one in gateways
+    """A digest over what a plan was made against: fields, fingerprints, states, revisions.
+
+    It covers one canonical JSON list, whose text is never held as a whole.
+    """
+    digest = hashlib.sha256(b"[")
+    before = b""
+    for one in gateways:
+        line = [
+            one.gateway.name,
+            one.gateway.fields(),
+            str(one.fingerprint) if one.fingerprint else None,
+            one.status.state.value,
+            one.owner,
+            one.revision,
         ]
-    )
-
-
-def digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        digest.update(before + _encode(line).encode())
+        before = b","
+    digest.update(b"]")
+    return "sha256:" + digest.hexdigest()
 
 
 def _digest_of(data: Mapping[str, Any]) -> str:
     digests = {**data["digests"], "plan": ""}
-    return digest({**data, "created_at": "", "digests": digests})
+    text = _encode({**data, "created_at": "", "digests": digests})
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _change_data(change: Change) -> dict[str, Any]:
@@ -176,7 +183,15 @@ def _plan_from(data: Mapping[str, Any]) -> Plan:
         created_at=str(data["created_at"]),
         tool_version=str(data["tool_version"]),
         git=Commit(git["commit"], git["dirty"]) if git else None,
+        selection=_selection_from(data["selection"]),
+        refreshed=bool(data["refreshed"]),
+        secrets_compared=bool(data["secrets_compared"]),
     )
+
+
+def _selection_from(one: Mapping[str, Any]) -> Selection:
+    labels = sorted((str(name), str(value)) for name, value in one["labels"].items())
+    return Selection(tuple(str(glob) for glob in one["only"]), tuple(labels))
 
 
 def _changes_from(changes: Sequence[Mapping[str, Any]]) -> tuple[Change, ...]:

@@ -20,7 +20,7 @@ def outcome_text(outcome: Outcome, style: Style = PLAIN) -> str:
     failure = outcome.failure
     blame = f"{failure.kind}, field {failure.field}: " if failure and failure.field else ""
     text = f"{head}: {blame}{line(outcome.message)}"
-    return f"{text}\n      hint: {line(failure.hint)}" if failure and failure.hint else text
+    return f"{text}\n      hint: {line(outcome.hint)}" if outcome.hint else text
 
 
 def summary_text(outcomes: Sequence[Outcome], style: Style = PLAIN) -> str:
@@ -53,6 +53,7 @@ def outcome_data(outcome: Outcome, at: str) -> dict[str, Any]:
         data["written"] = outcome.written
         data["kind"] = failure.kind.value if failure else None
         data["field"] = failure.field if failure else None
+        data["hint"] = outcome.hint
     return data
 
 

@@ -50,6 +50,8 @@ def summary_text(plan: Plan) -> str:
         counts.append(f"{blocked} blocked")
     if plan.foreign:
         counts.append(f"{len(plan.foreign)} foreign")
+    if not plan.secrets_compared:
+        counts.append("passwords not compared")
     return ", ".join(counts)
 
 

@@ -23,7 +23,13 @@ def log_line(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Plain text inside Markdown: no markup, no link, no mention, no HTML, on one line."""
-    return _MARKDOWN.sub(lambda found: f"&#{ord(found.group())};", line(text))
+    return _MARKDOWN.sub(_entity, line(text))
+
+
+def _entity(found: re.Match[str]) -> str:
+    # Forges look for mentions and references after decoding: a space of no width keeps them apart.
+    apart = "&#8203;" if found.group() in "@#" else ""
+    return f"&#{ord(found.group())};{apart}"
 
 
 def workflow_property(text: str) -> str:

@@ -139,7 +139,7 @@ def test_check_climbs_the_ladder_and_stores_nothing(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("-t", "nowhere", "plan"), "its targets: local"),
+        (("-t", "nowhere", "plan"), "targets: local"),
         (("plan", "--only", "nothing*"), "gateways status"),
         (("plan", "-l", "nolabel"), "for example"),
         (("show", "missing.json"), ""),
@@ -238,3 +238,118 @@ def test_gateway_of_another_owner_is_blocked_until_it_is_adopted(world: World) -
     assert world.run("adopt", "a", "--yes").code == 0
     assert world.changes() == []
     assert world.run("adopt", "nobody", "--yes").code == 64
+
+
+def test_blocked_changes_are_told_of_as_skipped(world: World) -> None:
+    world.declare({"a": world.gateway(), "b": world.gateway(2)})
+    assert world.apply().code == 0
+    world.declare({"a": world.gateway()})
+    applied = world.apply("--format", "json")
+    assert applied.code == 4
+    skipped = next(one for one in applied.events() if one["type"] == "change_failed")
+    assert (skipped["gateway"], skipped["result"]) == ("b", "skipped")
+    assert "max_disconnects is 0" in skipped["message"]
+    assert applied.events()[-1]["skipped"] == 1
+
+
+def test_adopt_takes_exact_names_and_nothing_else(world: World) -> None:
+    world.declare({"a": world.gateway(), "b": world.gateway(2)})
+    assert world.apply().code == 0
+    world.declare({"a": world.gateway(encoding_mode="GBK"), "b": world.gateway(2)})
+    for names in (("a",), ("a*",), ("b", "typo")):
+        refused = world.run("adopt", *names, "--yes")
+        assert refused.code == 64
+        assert "cannot be adopted" in refused.err or "no gateway matches" in refused.err
+    assert world.changes() == [("a", "edit", "planned")]
+
+
+def test_warnings_stand_beside_their_change(world: World) -> None:
+    world.declare({"a.b": world.gateway(case_sensitivity=True), "a": world.gateway(2)})
+    plan = world.run("plan", "--format", "json").json("plan")
+    warned = {one["gateway"]: [w["rule"] for w in one["warnings"]] for one in plan["changes"]}
+    assert "case-sensitive-senders" in warned["a.b"]
+    assert "case-sensitive-senders" not in warned["a"]
+
+
+def test_leaving_the_selection_is_blocked_even_if_nothing_else_is_selected(world: World) -> None:
+    world.settings["targets"]["local"]["select"] = {"env": "live"}
+    world.write_settings()
+    world.declare({"a": world.gateway(labels={"env": "live"})})
+    assert world.apply().code == 0
+    world.declare({"a": world.gateway(labels={"env": "test"})})
+    blocked = world.run("plan", "-l", "env=live")
+    assert blocked.code == 4
+    assert "leaves the selection" in blocked.out
+
+
+def test_a_folder_stands_for_its_files_and_a_broken_settings_file_is_reported_too(
+    world: World,
+) -> None:
+    world.declare({"a": world.gateway()})
+    (world.root / "gateways.d/broken.yaml").write_text("x: [")
+    for argument in ("gateways.d", ".", "gateways.d/broken.yaml"):
+        assert world.run("validate", argument).code == 3
+    assert world.run("validate", "gateways.d/mail.yaml").code == 0
+    assert world.run("validate", "/etc/passwd").code == 64
+    (world.root / "gateways.yaml").write_text("targets: {local: {platform: nothing}}\n")
+    broken = world.run("validate", "--format", "json")
+    assert broken.code == 3
+    assert broken.json("problems")["problems"][0]["file"] == "gateways.yaml"
+    assert world.run("validate", "--format", "github").out.startswith("::error file=gateways.yaml")
+
+
+def test_validate_is_narrowed_by_name_and_label(world: World) -> None:
+    world.declare(
+        {
+            "a": world.gateway(case_sensitivity=True, labels={"env": "live"}),
+            "b": world.gateway(2, case_sensitivity=True),
+        }
+    )
+    for arguments in (("--only", "a"), ("-l", "env=live")):
+        data = world.run("validate", "--format", "json", *arguments).json("problems")
+        told = {one["path"] for one in data["problems"] if one["path"].startswith("gateways.")}
+        assert told == {"gateways.a.case_sensitivity"}
+        assert data["summary"]["gateways"] == 1
+
+
+def test_format_before_the_command_must_be_one_that_it_prints(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    assert world.run("--format", "github", "plan").code == 64
+    assert world.run("--format", "markdown", "validate").code == 64
+    assert world.run("--format", "github", "validate").code == 0
+
+
+def test_what_goes_to_standard_error_is_json_where_asked(world: World) -> None:
+    for arguments in (("nonsense",), ("-t", "nowhere", "plan"), ("plan", "--bad")):
+        ran = world.run("--log-format", "json", *arguments)
+        assert ran.code == 64
+        assert all("message" in json.loads(line) for line in ran.err.splitlines())
+
+
+def test_verbose_tells_the_stages(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    told = world.run("plan", "-v").err
+    assert "target local" in told
+    assert "1 gateways, all valid" in told
+    assert "all valid" not in world.run("plan").err
+
+
+def test_check_copies_a_refusal_to_all_that_share_the_credential(world: World) -> None:
+    world.declare({"a": world.gateway(), "b": world.gateway(protocol_type="SMTP")})
+    world.server.change_accounts({USERS[0]: "another"})
+    before = world.server.counters()["logins_refused"]
+    ran = world.run("check", "--format", "json")
+    assert ran.code == 9
+    both = ran.json("check")["gateways"]
+    assert [(one["ok"], one["field"]) for one in both] == [(False, "user_password")] * 2
+    assert world.server.counters()["logins_refused"] == before + 1
+    assert world.run("check", "--only", "nothing").code == 64
+
+
+@pytest.mark.parametrize("answer", ["n\n", "y\n", None])
+def test_apply_asks_and_ctrl_c_is_heard_at_the_question(world: World, answer: str | None) -> None:
+    world.declare({"a": world.gateway()})
+    code, shown = world.on_terminal("apply", answer=answer)
+    assert "Apply this plan?" in shown
+    assert code == (130 if answer is None else 0)
+    assert (world.root / ".gateways").exists() is (answer == "y\n")

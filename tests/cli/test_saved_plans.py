@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.engine.planfile import from_text
 from reconciler.errors import StalePlan
-from tests.cli.world import CANARY, World
+from tests.cli.world import CANARY, USERS, World
 
 
 @pytest.fixture
@@ -72,9 +72,50 @@ def test_less_than_was_reviewed_is_fine(world: World) -> None:
 
 
 @pytest.mark.usefixtures("saved")
-def test_more_than_was_reviewed_is_refused(world: World) -> None:
+def test_a_plan_of_some_is_applied_to_these_and_refused_for_more(world: World) -> None:
     assert world.run("plan", "--only", "b", "--out", "part.json").code == 0
-    assert world.run("apply", "part.json").code == 5, "it would edit a, which was not reviewed"
+    assert world.run("apply", "part.json", "--only", "*").code == 5, "a was not reviewed"
+    assert world.run("apply", "part.json").code == 0
+    assert world.changes() == [("a", "edit", "planned")]
+
+
+def test_plan_that_does_nothing_is_held_to_what_it_was_made_for(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    assert world.apply().code == 0
+    assert world.run("plan", "--out", "plan.json").code == 0
+    assert world.run("apply", "plan.json").code == 0
+    world.declare({"a": world.gateway(encoding_mode="GBK")})
+    assert world.run("apply", "plan.json").code == 5
+
+
+def test_rotation_that_a_plan_without_key_could_not_see_is_applied(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    assert world.apply().code == 0
+    world.passwords["one"] = CANARY + "-new"
+    world.write_secrets()
+    world.server.change_accounts({USERS[0]: CANARY + "-new"})
+    key = world.environ.pop("SOPS_AGE_KEY")
+    shown = world.run("plan", "--out", "plan.json")
+    assert "passwords not compared" in shown.out
+    world.environ["SOPS_AGE_KEY"] = key
+    applied = world.run("apply", "plan.json")
+    assert applied.code == 0
+    assert "1 done" in applied.out
+    assert world.changes() == []
+
+
+def test_refreshed_plan_rebuilds_what_it_found_down(world: World) -> None:
+    world.declare({"a": world.gateway()})
+    assert world.apply().code == 0
+    world.server.stop()
+    try:
+        down = world.run("plan", "--refresh", "--out", "plan.json")
+    finally:
+        world.server.start()
+    assert "1 to rebuild" in down.out
+    applied = world.run("apply", "plan.json")
+    assert applied.code == 0, "it works again, which is less than was reviewed"
+    assert "0 done" in applied.out
 
 
 def test_altered_plan_is_refused(world: World, saved: Path) -> None:

@@ -1,7 +1,9 @@
 """A throw-away project whose gateways live on a real mail server, and the command line on it."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -122,6 +124,23 @@ class World:
         assert "Traceback" not in done.stdout + done.stderr
         assert CANARY not in done.stdout + done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def on_terminal(self, *arguments: str, answer: str | None) -> tuple[int, str]:
+        """Run on a terminal of its own; at the question answer, or press Ctrl-C for None."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(self.root)
+            os.execve(sys.executable, self.command(*arguments), self.environ)  # noqa: S606
+        shown = b""
+        while b"[y/N]:" not in shown:
+            shown += os.read(terminal, 1024)
+        os.write(terminal, answer.encode() if answer else b"\x03")
+        with contextlib.suppress(OSError):  # how a terminal says that the program has ended
+            while more := os.read(terminal, 1024):
+                shown += more
+        os.close(terminal)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status), shown.decode()
 
     def apply(self, *arguments: str) -> Ran:
         return self.run("apply", "--yes", *arguments)

@@ -70,7 +70,7 @@ def plan_of(case: Mapping[str, Any], *, backwards: bool = False) -> Plan:
         tool_version="0",
     )
     plan = guard.guard(plan, Limits(**case.get("limits", {})), wanted, chosen.actual)
-    return planfile.sealed(guard.refuse_empty(plan, len(desired)))
+    return planfile.sealed(guard.refuse_empty(plan, len(desired), len(case.get("outside", ()))))
 
 
 def load(name: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _desired(name: str, given: Mapping[str, Any] | None) -> DesiredGateway:
     known = given.get("password") != "unknown"
     return DesiredGateway(
         _gateway(name, given),
-        Place("gateways.d/mail.yaml", given.get("line", 3), 3),
+        lambda: Place("gateways.d/mail.yaml", given.get("line", 3), 3),
         secret=None if given.get("password", "") is None else "mailbox",
         fingerprint=_fingerprint(given),
         password_known=known,
