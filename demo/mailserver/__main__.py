@@ -2,9 +2,9 @@
 
 When it is ready it writes `D/ports.json` (protocol to encryption to port), then its process id to
 `D/mailserver.pid`. A server that is started again on the same directory has the same ports and
-certificates. SIGHUP reads the accounts and the faults again and then writes the process id again;
-SIGUSR1 writes `D/counters.json`; SIGTERM stops it, and so do the end of its parent and the time
-limit.
+certificates. SIGHUP reads the accounts and the faults again, then writes the SHA-256 of the
+accounts to `D/loaded.sha256` and the process id again; SIGUSR1 writes `D/counters.json`; SIGTERM
+stops it, and so do the end of its parent and the time limit.
 """
 
 import argparse
@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from demo.certificates import Variant
-from demo.mailserver.process import COUNTERS_FILE, PID_FILE, PORTS_FILE, format_ports, parse_ports
+from demo.mailserver.process import (
+    COUNTERS_FILE,
+    LOADED_FILE,
+    PID_FILE,
+    PORTS_FILE,
+    digest_of,
+    format_ports,
+    parse_ports,
+)
 from demo.mailserver.server import MailServer
 from demo.mailserver.state import Faults
 
@@ -55,7 +63,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     parent = os.getppid()
     ports_file, pid_file = directory / PORTS_FILE, directory / PID_FILE
     server = MailServer(
-        _accounts(arguments.accounts),
+        _accounts(arguments.accounts.read_bytes()),
         faults=_faults(arguments.faults),
         hosts=arguments.host or ["127.0.0.1"],
         ports=parse_ports(_read_json(ports_file)) if ports_file.exists() else None,
@@ -66,12 +74,14 @@ async def _run(arguments: argparse.Namespace) -> None:
 
     def reload() -> None:
         try:
-            accounts, faults = _accounts(arguments.accounts), _faults(arguments.faults)
+            text = arguments.accounts.read_bytes()
+            accounts, faults = _accounts(text), _faults(arguments.faults)
         except (OSError, ValueError, TypeError) as error:
             print(f"mail server: not reloaded: {error}", file=sys.stderr)
             return
         server.state.accounts = accounts
         server.faults = faults
+        _write(directory / LOADED_FILE, digest_of(text))
         _write(pid_file, str(os.getpid()))
 
     def count() -> None:
@@ -95,10 +105,10 @@ async def _run(arguments: argparse.Namespace) -> None:
     count()
 
 
-def _accounts(path: Path) -> dict[str, str]:
-    accounts = _read_json(path)
+def _accounts(text: bytes) -> dict[str, str]:
+    accounts = json.loads(text)
     if not isinstance(accounts, dict):
-        raise TypeError(f"{path} is not a map of user to password")
+        raise TypeError("the accounts are not a map of user to password")
     return accounts
 
 

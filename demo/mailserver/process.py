@@ -1,5 +1,6 @@
 """The server as a child process, for the demo and for load tests that must not share its CPU."""
 
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 PID_FILE: Final = "mailserver.pid"
 PORTS_FILE: Final = "ports.json"
 COUNTERS_FILE: Final = "counters.json"
+LOADED_FILE: Final = "loaded.sha256"
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.01
@@ -101,14 +103,23 @@ class ServerProcess:
         self._process = None
 
     def change_accounts(self, accounts: Mapping[str, str]) -> None:
-        """Give the running server other accounts; it has them when its pid file is written anew."""
+        """Give the running server other accounts, and wait until it says that it has these.
+
+        Raises:
+            RuntimeError: it does not; a late answer to an earlier change is none to this one.
+
+        """
         self._write_accounts(accounts)
         if self._process is None:
             return
-        (self.directory / PID_FILE).unlink(missing_ok=True)
+        loaded = self.directory / LOADED_FILE
+        loaded.unlink(missing_ok=True)
+        wanted = digest_of(self._accounts_file.read_bytes())
         os.kill(self._process.pid, signal.SIGHUP)
         until = time.monotonic() + _START_SECONDS
-        while not self._listens() and time.monotonic() < until:
+        while not loaded.exists() or loaded.read_text() != wanted:
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the mail server did not take the accounts")
             time.sleep(_POLL_SECONDS)
 
     def counters(self) -> dict[str, int]:
@@ -135,6 +146,11 @@ class ServerProcess:
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(dict(accounts)))
         draft.replace(self._accounts_file)
+
+
+def digest_of(accounts: bytes) -> str:
+    """What the server writes once it goes by these accounts."""
+    return hashlib.sha256(accounts).hexdigest()
 
 
 def parse_ports(text: Mapping[str, Mapping[str, int]]) -> Ports:

@@ -1,6 +1,7 @@
 """gateways init: a project that validates, made from nothing."""
 
 import os
+import shutil
 import sys
 from base64 import b64encode
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from reconciler.errors import ExitCode, WrongUsage
 
 PLACEHOLDER: Final = "change-me"
 LONGEST_PASSWORD: Final = 64
+WHERE_SOPS_IS: Final = "get it from your distribution, or by pip as gateways-reconciler[sops]"
 
 
 @click.command("init")
@@ -155,5 +157,7 @@ def _next_commands(made: Made) -> str:
         steps.append(f"edit {scaffold.DECLARATION}: the host, the user, the addresses")
     if scaffold.SECRETS in made.missing and not made.placed:
         steps.append(f"sops edit {scaffold.SECRETS}    # the password, now {PLACEHOLDER}")
+        if not shutil.which("sops"):
+            steps.append(f"  (there is no sops on PATH: {WHERE_SOPS_IS})")
     steps += ["gateways check    # does the mail server let us in?", "gateways plan"]
     return "\nNext:\n" + "\n".join(f"  {step}" for step in steps)

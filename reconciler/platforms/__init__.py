@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from reconciler.errors import InvalidInput
 from reconciler.model import (
@@ -22,7 +22,10 @@ class ReadablePlatform(Protocol):
     """All that planning ever sees: it has no way to write."""
 
     async def read(self, *, refresh: bool = False) -> Snapshot:
-        """Everything, or an error: never half. `refresh` logs in again and stores nothing.
+        """Everything, or an error: never half.
+
+        `refresh` logs in again and stores nothing. However often it is asked for, one user and
+        password is refused once a run at most, and not again after three refusals.
 
         Raises:
             PlatformUnavailable: the platform cannot be read.
@@ -60,7 +63,13 @@ class Platform(ReadablePlatform, Protocol):
         self, desired: DesiredGateway, write: Write, *, reconnect: bool
     ) -> ActualGateway: ...
 
-    async def rebuild(self, name: str, write: Write) -> ActualGateway: ...
+    async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
+        """Ask for the connection to be made anew.
+
+        A login that was refused too often is tried once more with `force`, which apply never uses;
+        if the server accepts it, the refusals are forgotten.
+        """
+        ...
 
     async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
         """Close the session and make no further attempt.
@@ -96,6 +105,9 @@ PLATFORMS: Mapping[str, str] = {
     "embedded": "reconciler.platforms.embedded:open_platform",
 }
 
+# what gateways.yaml accepts already, so that it need not change later
+_LATER: Final = frozenset({"http", "runbook"})
+
 
 def open_platform(target: Target, root: Path) -> Platform:
     """Open the platform of a target for apply and for the two console buttons."""
@@ -129,7 +141,10 @@ def _opener(target: Target) -> Opener:
 
     for entry in entry_points(group="gateways.platforms", name=target.platform):
         return cast(Opener, entry.load())
-    raise InvalidInput(
-        f"{target.place}: platform {target.platform!r} of target {target.name!r} is not known",
-        "known platforms: " + ", ".join(sorted(PLATFORMS)),
-    )
+    named = f"{target.place}: platform {target.platform!r} of target {target.name!r}"
+    if target.platform in _LATER:
+        raise InvalidInput(
+            f"{named} is not in this version",
+            "use a target with platform: embedded; -t names it",
+        )
+    raise InvalidInput(f"{named} is not known", "known platforms: " + ", ".join(sorted(PLATFORMS)))

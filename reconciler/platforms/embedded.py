@@ -11,7 +11,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,7 +22,6 @@ from reconciler.model import (
     ActualGateway,
     Cause,
     DesiredGateway,
-    FailureKind,
     Snapshot,
     StatusState,
     Target,
@@ -40,6 +38,8 @@ from reconciler.service.database import (
     translated,
 )
 from reconciler.service.lock import Leases, share
+from reconciler.service.refresh import refresh as log_in_again
+from reconciler.service.refusals import Notes, Refusals
 from reconciler.service.store import Lease, Store
 from reconciler.service.vault import Vault
 from reconciler.service.writes import Asked, Writes
@@ -48,8 +48,6 @@ T = TypeVar("T")
 
 TENANT: Final = "local"
 LEASE_SECONDS: Final = 30.0
-REFRESH_SECONDS: Final = 60.0
-REFRESH_AT_ONCE: Final = 8
 ANSWERS_KEPT: Final = timedelta(hours=24)
 
 
@@ -74,6 +72,7 @@ class EmbeddedPlatform:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._vault = Vault(database, os.environ)
+        self._notes = Notes.open(os.environ)
         self._batches = Batches(database, self._open)
         self._connection: sqlite3.Connection | None = None
         self._lease: Lease | None = None
@@ -85,17 +84,7 @@ class EmbeddedPlatform:
             return Snapshot(await self._batches.run(lambda: self._look(Store.snapshot, ())))
         nobody: list[contact.Login] = []
         logins = await self._batches.run(lambda: self._look(self._logins, nobody))
-        places = asyncio.Semaphore(REFRESH_AT_ONCE)
-
-        async def visit(login: contact.Login) -> ActualGateway:
-            if not _worth_a_visit(login):
-                return login.actual
-            async with places:
-                failure = await contact.make(login, REFRESH_SECONDS)
-            status = contact.found(login.actual.status, failure, stamp(self._clock()))
-            return replace(login.actual, status=status)
-
-        return Snapshot(tuple(await asyncio.gather(*(visit(login) for login in logins))))
+        return Snapshot(await log_in_again(logins, self._notes, self._clock))
 
     async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
         return await self._write(lambda writes: writes.create(desired, _asked(write)))
@@ -107,8 +96,8 @@ class EmbeddedPlatform:
             lambda writes: writes.edit(desired, _asked(write), reconnect=reconnect)
         )
 
-    async def rebuild(self, name: str, write: Write) -> ActualGateway:
-        return await self._write(lambda writes: writes.rebuild(name, _asked(write)))
+    async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
+        return await self._write(lambda writes: writes.rebuild(name, _asked(write), force=force))
 
     async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
         answer = await self._write(
@@ -162,7 +151,7 @@ class EmbeddedPlatform:
             return login.actual
         failure = await contact.make(login, seconds)
         return await self._batches.write(
-            lambda: contact.record(self._store(), login, failure, self._clock)
+            lambda: contact.record(self._refusals(self._store()), login, failure, self._clock)
         )
 
     async def _take(self, actor: Actor, seconds: float, taken: list[Lease]) -> None:
@@ -200,7 +189,7 @@ class EmbeddedPlatform:
             store = self._store()
             if self._lease:
                 self._leases().check(self._lease)
-            return job(Writes(store, self._vault, self._owner, self._clock))
+            return job(Writes(store, self._vault, self._owner, self._clock, self._notes))
 
         return await self._batches.write(fenced)
 
@@ -225,6 +214,9 @@ class EmbeddedPlatform:
     def _store(self) -> Store:
         return Store(self._open(), TENANT)
 
+    def _refusals(self, store: Store) -> Refusals:
+        return Refusals(store, self._notes)
+
     def _leases(self) -> Leases:
         return Leases(self._store(), self._clock, self._lease_seconds)
 
@@ -246,7 +238,7 @@ class EmbeddedPlatform:
 
     def _logins(self, store: Store) -> list[contact.Login]:
         return [
-            contact.prepare(store, self._vault, actual)
+            contact.prepare(self._refusals(store), self._vault, actual)
             if actual.status.state is not StatusState.DISCONNECTED
             else contact.Login(actual)
             for actual in store.snapshot()
@@ -259,7 +251,7 @@ class EmbeddedPlatform:
             raise RevisionMoved(f"gateway {name!r} is not on the platform", "make a new plan")
         if actual.status.state is not StatusState.CONNECTING:
             return contact.Login(actual)
-        return contact.prepare(store, self._vault, actual)
+        return contact.prepare(self._refusals(store), self._vault, actual)
 
     def _empty_log(self) -> None:
         with translated(self._database):
@@ -271,13 +263,6 @@ class EmbeddedPlatform:
         if self._unshare:
             self._unshare()
         self._connection = self._unshare = None
-
-
-def _worth_a_visit(login: contact.Login) -> bool:
-    """A refused login is left to rebuild, which counts it: looking must not lock an account."""
-    status = login.actual.status
-    refused = status.failure is not None and status.failure.kind is FailureKind.AUTH
-    return status.state is not StatusState.DISCONNECTED and not refused
 
 
 def _asked(write: Write) -> Asked:

@@ -17,12 +17,9 @@ from reconciler.model import (
     Status,
     StatusState,
 )
+from reconciler.service.refusals import MAX_REFUSALS, Refusals
 from reconciler.service.sessions import SessionError, session_for
-from reconciler.service.store import Store
 from reconciler.service.vault import Binding, Vault
-
-MAX_REFUSALS: Final = 3
-"""A login refused so often is not tried again until it changes, so that no account is locked."""
 
 _CLOSE_SECONDS: Final = 2.0
 _PAUSES: Final = (0.5, 2.0)
@@ -42,14 +39,14 @@ class Login:
     instead: Failure | None = None
 
 
-def prepare(store: Store, vault: Vault, actual: ActualGateway) -> Login:
+def prepare(refusals: Refusals, vault: Vault, actual: ActualGateway) -> Login:
     """Take the password out of the vault, and look whether it was refused too often.
 
     Raises:
         PlatformUnavailable: the password cannot be opened.
 
     """
-    gateway = actual.gateway
+    gateway, store = actual.gateway, refusals.store
     if not gateway.authentication_flag:
         return Login(actual)
     sealed = store.password(gateway.name)
@@ -58,8 +55,8 @@ def prepare(store: Store, vault: Vault, actual: ActualGateway) -> Login:
     vault.unlock(store.key_check())
     password = vault.open(sealed, Binding(store.tenant, gateway.name, gateway.host))
     credential = vault.credential(gateway.host, gateway.user_id, password)
-    parked = store.refused_logins(credential) >= MAX_REFUSALS
-    return Login(actual, password, credential, _PARKED if parked else None)
+    parked = refusals.parked(credential)
+    return Login(actual, password, credential, _parked(gateway.name) if parked else None)
 
 
 async def make(login: Login, seconds: float) -> Failure | None:
@@ -120,19 +117,21 @@ def found(before: Status, failure: Failure | None, now: str) -> Status:
     )
 
 
-def record(store: Store, login: Login, failure: Failure | None, clock: Clock) -> ActualGateway:
+def record(
+    refusals: Refusals, login: Login, failure: Failure | None, clock: Clock
+) -> ActualGateway:
     """Store what became of a contact, unless the gateway was changed meanwhile.
 
     Raises:
         RevisionMoved: the gateway is no longer on the platform.
 
     """
-    gateway, now = login.actual.gateway, stamp(clock())
+    gateway, now, store = login.actual.gateway, stamp(clock()), refusals.store
     if login.credential and not login.instead:
         if failure is None:
-            store.forget_refusals(credential=login.credential)
+            refusals.forget(login.credential)
         elif failure.kind is FailureKind.AUTH:
-            store.count_refusal(login.credential, gateway.name, now)
+            refusals.add(login.credential, gateway.name, now)
     status = found(login.actual.status, failure, now)
     if store.record_status(gateway.name, login.actual.revision, status):
         return replace(login.actual, status=status)
@@ -148,9 +147,14 @@ _NO_PASSWORD: Final = Failure(
     "no password is stored",
     "declare user_password, then apply",
 )
-_PARKED: Final = Failure(
-    FailureKind.AUTH,
-    "user_password",
-    f"the server refused this user and password {MAX_REFUSALS} times, so they are not tried again",
-    "correct user_id or user_password, then apply",
-)
+
+
+def _parked(name: str) -> Failure:
+    times = f"{MAX_REFUSALS} times"
+    return Failure(
+        FailureKind.AUTH,
+        "user_password",
+        f"the server refused this user and password {times}, so they are not tried again",
+        "correct user_id or user_password and apply; or, if the mail server was at fault, "
+        f"gateways rebuild {name} --force",
+    )

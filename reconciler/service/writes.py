@@ -7,7 +7,7 @@ the answer to a repeated write are stored together or not at all.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.clock import Clock, stamp
@@ -28,6 +28,7 @@ from reconciler.model import (
     StatusState,
 )
 from reconciler.service.audit import describe
+from reconciler.service.refusals import Notes, Refusals
 from reconciler.service.rows import declared_values
 from reconciler.service.store import AuditEntry, Store
 from reconciler.service.vault import Binding, Vault
@@ -50,6 +51,7 @@ class Writes:
     vault: Vault
     owner: str
     clock: Clock
+    notes: Notes = field(default_factory=lambda: Notes(None))
 
     def create(self, desired: DesiredGateway, asked: Asked) -> ActualGateway:
         def carry_out() -> None:
@@ -94,17 +96,21 @@ class Writes:
 
         return self._once(Action.ADOPT, asked, _request(desired), carry_out, desired.gateway.name)
 
-    def rebuild(self, name: str, asked: Asked) -> ActualGateway:
-        """Ask for the connection to be made anew."""
+    def rebuild(self, name: str, asked: Asked, *, force: bool = False) -> ActualGateway:
+        """Ask for the connection to be made anew; `force` lets a parked login be tried once."""
 
         def carry_out() -> None:
             actual = self._at_revision(name, asked)
             now = stamp(self.clock())
+            if force:
+                self._allow_one_more(actual, now)
             status = Status(StatusState.CONNECTING, now, now, actor=asked.actor.name)
             self.store.advance(name, status, now)
-            self._audit(Action.REBUILD, asked, "[]", name, actual)
+            changes = '[{"forced":true}]' if force else "[]"
+            self._audit(Action.REBUILD, asked, changes, name, actual)
 
-        return self._once(Action.REBUILD, asked, [name], carry_out, name)
+        request = [name, "force"] if force else [name]
+        return self._once(Action.REBUILD, asked, request, carry_out, name)
 
     def disconnect(self, name: str, asked: Asked, *, cause: Cause) -> ActualGateway:
         """End the connection for good; an undeclared gateway loses its password too."""
@@ -240,6 +246,14 @@ class Writes:
             return SecretState.SET
         same = actual.fingerprint is not None and actual.fingerprint == desired.fingerprint
         return SecretState.UNCHANGED if same else SecretState.ROTATED
+
+    def _allow_one_more(self, actual: ActualGateway, now: str) -> None:
+        password = self._stored_password(actual)
+        if password is None:
+            return
+        gateway = actual.gateway
+        credential = self.vault.credential(gateway.host, gateway.user_id, password)
+        Refusals(self.store, self.notes).allow_one_more(credential, gateway.name, now)
 
     def _erase(self, actual: ActualGateway) -> SecretState:
         """No key is needed to forget."""

@@ -18,6 +18,6 @@ def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 
 
 @pytest.fixture
-def world(mail_server: ServerProcess, tmp_path: Path) -> Iterator[World]:
-    yield World(tmp_path / "project", mail_server)
-    mail_server.change_accounts(ACCOUNTS)
+def world(mail_server: ServerProcess, tmp_path: Path) -> World:
+    mail_server.change_accounts(ACCOUNTS)  # whatever the test before this one left
+    return World(tmp_path / "project", mail_server)

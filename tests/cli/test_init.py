@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from reconciler import schemas
 from reconciler.cli import age_keys, scaffold
-from reconciler.cli.init import PLACEHOLDER, command
+from reconciler.cli.init import PLACEHOLDER, WHERE_SOPS_IS, command
 from reconciler.errors import ExitCode, InvalidInput, SecretsUnavailable, WrongUsage
 
 pyrage = pytest.importorskip("pyrage")
@@ -88,6 +88,20 @@ def test_it_makes_every_file_and_says_so(folder: Path, home: Path) -> None:
         assert f"made  {path}\n" in result.stdout
     assert "gateways plan" in result.stderr
     assert PLACEHOLDER in result.stderr
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_it_says_where_sops_comes_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    tools = folder.parent / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    if installed:
+        (tools / "sops").touch(mode=0o755)
+    said = done(folder).stderr
+    assert "sops edit" in said
+    assert (WHERE_SOPS_IS in said) is not installed
 
 
 def test_again_it_changes_nothing(folder: Path, home: Path) -> None:

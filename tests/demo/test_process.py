@@ -7,13 +7,15 @@ import smtplib
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.mailserver.process import CHECKOUT, COUNTERS_FILE, ServerProcess
+from demo.mailserver import process
+from demo.mailserver.process import CHECKOUT, COUNTERS_FILE, PID_FILE, ServerProcess
 from reconciler.model import EncryptionMode, ProtocolType
 
 USER = "agent@example.com"
@@ -55,6 +57,35 @@ def test_accounts_change_while_it_runs(server: ServerProcess) -> None:
     log_in(server, "second")
     with pytest.raises(smtplib.SMTPAuthenticationError):
         log_in(server, "first")
+
+
+def test_accounts_that_were_not_taken_are_told(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server.process_id is not None
+    os.kill(server.process_id, signal.SIGSTOP)
+    monkeypatch.setattr(process, "_START_SECONDS", 0.2)
+    with pytest.raises(RuntimeError, match="did not take the accounts"):
+        server.change_accounts({USER: "second"})
+    os.kill(server.process_id, signal.SIGCONT)
+    monkeypatch.undo()
+    server.change_accounts({USER: "third"})
+    log_in(server, "third")
+
+
+def test_a_late_answer_to_an_earlier_change_is_none_to_this_one(server: ServerProcess) -> None:
+    """As two changes in quick succession could give it, if the first was not waited for."""
+    assert server.process_id is not None
+    os.kill(server.process_id, signal.SIGSTOP)
+    changing = threading.Thread(target=server.change_accounts, args=({USER: "second"},))
+    changing.start()
+    for _ in range(20):
+        (server.directory / PID_FILE).write_text(str(server.process_id))
+        time.sleep(0.01)
+    assert changing.is_alive()
+    os.kill(server.process_id, signal.SIGCONT)
+    changing.join(SECONDS)
+    log_in(server, "second")
 
 
 def test_a_restart_keeps_ports_and_certificates(server: ServerProcess) -> None:

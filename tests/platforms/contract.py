@@ -56,7 +56,7 @@ def wanted(gateway: Gateway, password: str | None = PASSWORD, **fields: Any) -> 
     )
     return DesiredGateway(
         gateway,
-        Place("gateways.d/support.yaml"),
+        lambda: Place("gateways.d/support.yaml"),
         secret="support" if secret else None,
         password=secret,
         fingerprint=fingerprint,
@@ -272,6 +272,106 @@ class PlatformContract:
         await platform.edit(wanted(gateway), write(), reconnect=True)
         settled = await platform.settle(gateway.name, seconds=SECONDS)
         assert settled.status.state is StatusState.SUCCEEDED
+
+    async def test_refreshes_do_not_add_up_to_a_locked_account(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        """One refusal a run and credential, three in all, and nothing of it is stored."""
+        pair = (on(server), on(server, "support-in", protocol_type=ProtocolType.IMAP))
+        for gateway in pair:
+            await connected(platforms(), wanted(gateway))
+        before = await platforms().read()
+        server.accounts[USER] = "changed"
+        for run in range(1, 6):
+            seen = (await platforms().read(refresh=True)).gateways
+            failures = [one.status.failure for one in seen]
+            assert [failure and failure.kind for failure in failures] == [FailureKind.AUTH] * 2
+            assert server.counters.logins_refused == min(run, 3)
+            parked = [failure is not None and "--force" in failure.hint for failure in failures]
+            assert parked == [run > 3] * 2
+        assert await platforms().read() == before
+        platform = platforms()
+        await platform.rebuild("support-in", write())
+        await platform.settle("support-in", seconds=SECONDS)
+        assert server.counters.logins_refused == 3
+
+    async def test_a_refresh_leaves_alone_what_was_refused_through_another_gateway(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        await connected(platforms(), wanted(on(server)))
+        twin = on(server, "support-in", protocol_type=ProtocolType.IMAP)
+        server.accounts[USER] = "changed"
+        await platforms().create(wanted(twin), write())
+        await platforms().settle(twin.name, seconds=SECONDS)
+        before = await platforms().read()
+        assert await platforms().read(refresh=True) == before
+        assert server.counters.logins_refused == 1
+
+    async def test_a_refresh_that_is_accepted_forgets_what_refreshes_were_refused(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        await connected(platforms(), wanted(on(server)))
+        for password, refused in (("changed", 2), (PASSWORD, 2), ("changed", 4), (PASSWORD, 4)):
+            server.accounts[USER] = password
+            for _ in range(2):
+                (seen,) = (await platforms().read(refresh=True)).gateways
+                accepted = seen.status.state is StatusState.SUCCEEDED
+                assert accepted is (password == PASSWORD)
+            assert server.counters.logins_refused == refused
+
+    async def test_a_refresh_makes_one_contact_for_equal_connections(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        """A success proves its own connection only."""
+        for name in ("a", "b"):
+            await connected(platforms(), wanted(on(server, name)))
+        await connected(platforms(), wanted(on(server, "c", protocol_type=ProtocolType.IMAP)))
+        logins = server.counters.logins_ok
+        seen = (await platforms().read(refresh=True)).gateways
+        assert {one.status.state for one in seen} == {StatusState.SUCCEEDED}
+        assert server.counters.logins_ok == logins + 2
+
+    async def test_a_parked_login_is_tried_once_more_by_force(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        """After an outage in which a server refused good passwords."""
+
+        async def rebuilt(*, force: bool) -> ActualGateway:
+            await platforms().rebuild("support-out", write(), force=force)
+            return await platforms().settle("support-out", seconds=SECONDS)
+
+        await connected(platforms(), wanted(on(server)))
+        server.faults = Faults(refuse_logins=True)
+        for _ in range(3):
+            await rebuilt(force=False)
+        failure = (await rebuilt(force=False)).status.failure
+        assert failure is not None
+        assert "gateways rebuild support-out --force" in failure.hint
+        assert server.counters.logins_refused == 3
+        await rebuilt(force=True)
+        await rebuilt(force=False)
+        assert server.counters.logins_refused == 4
+        server.faults = Faults()
+        assert (await rebuilt(force=False)).status.state is StatusState.FAILED
+        assert (await rebuilt(force=True)).status.state is StatusState.SUCCEEDED
+        server.faults = Faults(refuse_logins=True)
+        for _ in range(4):
+            await rebuilt(force=False)
+        assert server.counters.logins_refused == 7
+
+    async def test_force_ends_what_refreshes_were_refused(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        await connected(platforms(), wanted(on(server)))
+        server.faults = Faults(refuse_logins=True)
+        for _ in range(4):
+            await platforms().read(refresh=True)
+        server.faults = Faults()
+        platform = platforms()
+        await platform.rebuild("support-out", write(), force=True)
+        settled = await platform.settle("support-out", seconds=SECONDS)
+        assert settled.status.state is StatusState.SUCCEEDED
+        assert server.counters.logins_refused == 3
 
     async def test_writes_at_once_are_all_stored(
         self, platform: Platform, server: MailServer

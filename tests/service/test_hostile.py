@@ -9,11 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demo.mailserver import MailServer
 from reconciler.model import EncryptionMode, ProtocolType, Secret
 from reconciler.service.sessions import SessionError, session_for
+from reconciler.service.sessions.transport import Wire
 from tests.rig.certificates import Authority
-from tests.rig.gateways import HASTY, IMAP, PASSWORD, POP3, SMTP, STARTTLS, USER, make_gateway
+from tests.rig.gateways import (
+    HASTY,
+    IMAP,
+    NONE,
+    PASSWORD,
+    POP3,
+    SMTP,
+    STARTTLS,
+    TLS,
+    USER,
+    make_gateway,
+)
 from tests.rig.scripted import Peer, Script, scripted
+from tests.rig.tls import server_context
 from tests.service.dialogues import (
     GO_AHEAD,
     GREETING,
@@ -51,6 +65,44 @@ async def test_greeting(protocol: ProtocolType, greeting: bytes, blamed: tuple[s
     error, heard = await failure_of(protocol, dialogue(greeting))
     assert blame(error) == blamed
     assert heard == b""
+
+
+@pytest.mark.parametrize("mode", [NONE, STARTTLS])
+@every_protocol
+async def test_a_port_for_tls_waits_silently(protocol: ProtocolType, mode: EncryptionMode) -> None:
+    async with MailServer({}) as server:
+        port = server.port(protocol, TLS)
+        anchor = server.ca_file.read_text()
+        gateway = make_gateway(protocol, mode, port, host="127.0.0.1", anchor=anchor)
+        with pytest.raises(SessionError) as caught:
+            await session_for(gateway, PASSWORD, HASTY).open()
+        assert blame(caught.value) == ("timeout", "port")
+        assert "expects encryption_mode TLS" in caught.value.failure.hint
+        session = session_for(replace(gateway, port=993), PASSWORD, HASTY)
+        session.wire = Wire("127.0.0.1", port, HASTY)  # no test can rely on having port 993
+        with pytest.raises(SessionError) as caught:
+            await session.open()
+        assert blame(caught.value) == ("timeout", "encryption_mode")
+        assert "use encryption_mode TLS" in caught.value.failure.hint
+
+
+@pytest.mark.parametrize("port", [993, 1993])
+async def test_silence_under_tls_is_not_for_want_of_tls(port: int) -> None:
+    authority = Authority()
+    context = server_context(authority.issue(("localhost",), ("127.0.0.1",)))
+
+    def silent(peer: Peer) -> None:
+        peer.start_tls(context).listen_on()
+
+    with scripted(silent) as server:
+        anchor = authority.certificate
+        gateway = make_gateway(IMAP, TLS, port, host="127.0.0.1", anchor=anchor)
+        session = session_for(gateway, PASSWORD, HASTY)
+        session.wire = Wire("127.0.0.1", server.port, HASTY)
+        with pytest.raises(SessionError) as caught:
+            await session.open()
+    assert blame(caught.value) == ("timeout", "port")
+    assert "TLS" not in caught.value.failure.hint
 
 
 @every_protocol

@@ -26,6 +26,13 @@ _GREETINGS: Final = (
 )
 
 
+_SILENT: Final = (
+    "a port that waits silently often expects encryption_mode TLS; if this one does not, the "
+    "server, or the network to it, is too slow or stuck"
+)
+_TLS_PORTS: Final = frozenset({465, 993, 995})  # by RFC 8314
+
+
 class Phase(StrEnum):
     """The steps of opening a session, in order. With STARTTLS the greeting belongs to TLS."""
 
@@ -145,10 +152,21 @@ class MailSession(ABC):
         return Passed(f"{detail}, {opened}" if opened else detail, skipped=skipped)
 
     async def _greet(self) -> None:
-        field = "encryption_mode" if self.gateway.port in (465, 993, 995) else "port"
-        async with self.wire.within(self.deadlines.greeting, "send a greeting", field):
+        async with self.wire.within(self.deadlines.greeting, "send a greeting", *self._silence()):
             await self._read_greeting()
         self._greeted = True
+
+    def _silence(self) -> tuple[str, ...]:
+        """The field, and the hint if it is not the usual one, for a server that does not greet."""
+        gateway = self.gateway
+        if gateway.encryption_mode is EncryptionMode.TLS:
+            return ("port",)
+        if gateway.port in _TLS_PORTS:
+            hint = (
+                f"port {gateway.port} is one for TLS from the first byte: use encryption_mode TLS"
+            )
+            return "encryption_mode", hint
+        return "port", _SILENT
 
     def quote(self, raw: bytes | str) -> str:
         """A server's words for a message: cleaned, without the password, shortened."""

@@ -4,9 +4,9 @@ import errno
 import re
 import socket
 import ssl
-from datetime import UTC, datetime
 from typing import Final
 
+from reconciler.clock import now
 from reconciler.model import Certificate, Failure, FailureKind
 from reconciler.service.sessions import SessionError
 
@@ -41,7 +41,9 @@ def quoted(raw: bytes) -> str:
     The result may still be long: cut it with `shorten`, after masking what must not be seen.
     """
     text = raw.decode("utf-8", "replace")
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():  # most are, and every reply comes this way
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def words_of(line: bytes) -> list[str]:
@@ -153,9 +155,9 @@ def _expired(where: str, anchor: Certificate) -> SessionError:
     """Blames the file where the anchor itself is out of its time, else the server."""
     from cryptography import x509  # noqa: PLC0415  # only a failure pays for it
 
-    now = datetime.now(UTC)
+    moment = now()
     for certificate in x509.load_pem_x509_certificates(anchor.pem.encode()):
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             return fail(
                 FailureKind.TLS,
                 "certificate_file",

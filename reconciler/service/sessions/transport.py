@@ -22,6 +22,8 @@ MAX_LINE: Final = 64 * 1024  # real replies stay below 2 KiB a line; stops an en
 MAX_LINES: Final = 1_000  # of one reply; real ones have a few dozen; stops a flood of small ones
 MAX_REPLY: Final = 1024 * 1024  # all lines and literals of one reply, refused before it is read
 
+_TOO_SLOW: Final = "the server, or the network to it, is too slow or stuck"
+
 
 class Wire:
     """The bytes of one connection. Every fault is a SessionError; after one, `usable` is False."""
@@ -40,7 +42,9 @@ class Wire:
         self._bytes_left = MAX_REPLY
 
     @asynccontextmanager
-    async def within(self, seconds: float, doing: str, field: str = "host") -> AsyncIterator[None]:
+    async def within(
+        self, seconds: float, doing: str, field: str = "host", hint: str = _TOO_SLOW
+    ) -> AsyncIterator[None]:
         """Turn running out of time, or any other end but success, into an unusable wire."""
         try:
             async with asyncio.timeout(seconds):
@@ -51,7 +55,7 @@ class Wire:
                 FailureKind.TIMEOUT,
                 field,
                 f"{self.where} did not {doing} within {seconds:g} s",
-                "the server, or the network to it, is too slow or stuck",
+                hint,
                 transient=True,
             ) from None
         except asyncio.CancelledError:
