@@ -69,7 +69,7 @@ def _validate(
     if files:
         wanted = [_relative(file, project.root) for file in files]
         problems = [one for one in problems if _stands_in(one.place.file, wanted)]
-    return _tell(problems, len(loaded.documents), len(declared.keys() - left_out), settings)
+    return _tell(problems, loaded.files, len(declared.keys() - left_out), settings)
 
 
 def _selected(declared: "Declared", settings: Settings) -> bool:

@@ -2,13 +2,16 @@
 
 A help and never more: a cache that is missing, damaged, another version's or another user's reads
 as empty, and one that cannot be written is not written. Only what was parsed without a problem goes
-in, so that a run with a cache says what a run without it would.
+in, so that a run with a cache says what a run without it would, and nothing that could hold a
+password written there by mistake.
 """
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +19,7 @@ from typing import Any, Final
 import yaml
 
 from reconciler import __version__
+from reconciler.model import CERTIFICATE_FIELD, PASSWORD_FIELD, Gateway
 
 FORMAT: Final = 1
 """Raise it whenever the same text may give other data than before."""
@@ -33,6 +37,35 @@ def forget_some(shared: dict[str, str]) -> None:
     """Keep a dict of shared strings small: most strings of declarations occur only once."""
     if len(shared) > _SHARED:
         shared.clear()
+
+
+_SECTIONS: Final = frozenset({"defaults", "gateways"})
+_KEYS: Final = frozenset(
+    {*(field.name for field in fields(Gateway)), PASSWORD_FIELD, CERTIFICATE_FIELD}
+)
+_SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+def may_hold_password(data: dict[str, Any]) -> bool:
+    """Whether there is anything where a password could have been written by mistake.
+
+    Such a file is parsed each time: what its author takes out again must not live on elsewhere.
+    """
+    gateways = data.get("gateways")
+    maps = [data.get("defaults"), *(gateways.values() if isinstance(gateways, dict) else ())]
+    return not data.keys() <= _SECTIONS or not all(map(_holds_names_only, maps))
+
+
+def _holds_names_only(declared: Any) -> bool:
+    if declared is None:
+        return True
+    if not isinstance(declared, dict) or not declared.keys() <= _KEYS:
+        return False
+    password = declared.get(PASSWORD_FIELD)
+    if password is None:
+        return True
+    name = password.get("secret") if isinstance(password, dict) and len(password) == 1 else None
+    return isinstance(name, str) and _SECRET_NAME.fullmatch(name) is not None
 
 
 class ParseCache:

@@ -21,6 +21,7 @@ from reconciler.declarations.variables import (
     may_hold_template,
 )
 from reconciler.declarations.yaml_faults import dotted
+from reconciler.declarations.yaml_gaps import Gaps
 from reconciler.model import CERTIFICATE_FIELD, Certificate, EncryptionMode, Problem, Severity
 
 SCHEMA: Final = "gateways"
@@ -32,6 +33,9 @@ _NONE: Final = EncryptionMode.NONE.value
 _EMPTY_TEXT: Final = frozenset(
     {"host", "user_id", "default_email_address", "default_user_name", CERTIFICATE_FIELD}
 )
+
+_DECIDING: Final = ("protocol_type", "authentication_flag", "encryption_mode")
+"""What other keys are needed follows from these."""
 
 _NO_TEXT: Final = frozenset({"port", "authentication_flag", "case_sensitivity", "protect"})
 
@@ -56,11 +60,15 @@ class Completer:
     def __init__(self, certificates: CertificateFiles) -> None:
         self._certificates = certificates
         self._keys: dict[tuple[str, ...], frozenset[str]] = {}
+        self._gaps: dict[str, Gaps] = {}
+        self._told: set[tuple[str, Path]] = set()
 
     def document(self, document: Document) -> Gateways:
         """The gateways of one file; the result is the same for every target."""
         templates = may_hold_template(document.text) and holds_template(document.data)
-        if not templates and _complete_file_gate()(document.data):
+        if document.gaps:
+            self._gaps[document.file] = document.gaps
+        elif not templates and _complete_file_gate()(document.data):
             gateways = document.data["gateways"]
             if not any(type(fields.get("port")) is float for fields in gateways.values()):
                 return Gateways(valid=self._taken_as_they_are(document, gateways))
@@ -103,7 +111,11 @@ class Completer:
         misnamed: set[Any] = set()
         if not schemas.gate(SCHEMA)(data) or _holds_float(data):
             faults = in_words(schemas.errors(SCHEMA, "file", data))
+            if gaps := document.gaps:
+                faults = [fault for fault in faults if not _in_gap(fault, fault.path, gaps)]
             sorter.problems += [_file_problem(document, fault) for fault in faults]
+            if templates:  # what no variable can mend is told once, not again for every target
+                self._told |= {(document.file, fault.path) for fault in faults}
             misnamed = {fault.path[1] for fault in faults if _is_of_name(fault)}
         defaults = _mapping(data.get("defaults"))
         inherited = self._key_set(defaults)
@@ -125,7 +137,10 @@ class Completer:
         empty = {key for key, value in fields.items() if _is_unset(key, value)}
         if empty:
             fields = {key: value for key, value in fields.items() if key not in empty}
-        if schemas.gate(SCHEMA, "gateway")(fields) and type(fields.get("port")) is not float:
+        gaps = self._gaps.get(declared.source.file) if self._gaps else None
+        broken = gaps is not None and gaps.in_gateway(declared.name, declared.own)
+        fits = schemas.gate(SCHEMA, "gateway")(fields) and type(fields.get("port")) is not float
+        if fits and not broken:
             certificate = self._certificate(declared.source.file, fields)
             sorter.valid.append(
                 Declared(
@@ -138,9 +153,18 @@ class Completer:
                 )
             )
             return
-        faults = in_words(schemas.errors(SCHEMA, "gateway", fields), empty) or [_UNEXPLAINED]
+        faults = in_words(schemas.errors(SCHEMA, "gateway", fields), empty)
         sorter.broken.append(_without(declared, {*empty, *(fault.path[:1] for fault in faults)}))
-        sorter.problems += [_problem(declared, fault, suffix) for fault in faults]
+        if gaps and broken:
+            faults = [fault for fault in faults if not _follows(declared, fault, gaps)]
+        elif not faults:
+            faults = [_UNEXPLAINED]
+        file = declared.source.file
+        sorter.problems += [
+            _problem(declared, fault, suffix)
+            for fault in faults
+            if (file, _origin(declared, fault.path)) not in self._told
+        ]
 
     def _certificate(self, file: str, fields: Mapping[str, Any]) -> Certificate | None:
         """The trust anchor; a gateway without encryption has none, whatever it names."""
@@ -222,6 +246,19 @@ def _is_of_name(fault: SchemaFault) -> bool:
 
 
 _NAME_DEPTH: Final = 2
+
+
+def _in_gap(fault: SchemaFault, path: Path, gaps: Gaps) -> bool:
+    return not fault.at_key and gaps.explain(path, missing=fault.is_lack)
+
+
+def _follows(declared: Declared, fault: SchemaFault, gaps: Gaps) -> bool:
+    """Whether a gateway's fault may be gone once its file can be read."""
+    if _in_gap(fault, _origin(declared, fault.path), gaps):
+        return True
+    if fault.is_lack and gaps.lack_keys(("defaults",)):
+        return True
+    return fault.depends and any(gaps.explain(_origin(declared, (key,))) for key in _DECIDING)
 
 
 def _file_problem(document: Document, fault: SchemaFault) -> Problem:

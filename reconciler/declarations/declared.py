@@ -48,4 +48,4 @@ class Declared:
     def secret(self) -> str | None:
         """The name of the secret that the password refers to."""
         reference = self.fields.get("user_password")
-        return reference.get("secret") if isinstance(reference, Mapping) else None
+        return reference.get("secret") if isinstance(reference, dict) else None

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from reconciler.declarations.cache import ParseCache, forget_some
+from reconciler.declarations.cache import ParseCache, forget_some, may_hold_password
 from reconciler.declarations.catalogue.files import severity
 from reconciler.declarations.declaration_files import Unread, find_folder, list_files, read_file
 from reconciler.declarations.strict_yaml import Positions, YamlProblem, parse, positions
 from reconciler.declarations.yaml_faults import printable
+from reconciler.declarations.yaml_gaps import Gaps
 from reconciler.model import Place, Problem
 
 MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
@@ -26,11 +27,16 @@ MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
 
 @dataclass(slots=True, eq=False)
 class Document:
-    """One file: `file` is relative to the project's root, `data` the map at its top."""
+    """One file: `file` is relative to the project's root, `data` the map at its top.
+
+    `gaps` is set where something of the file was refused: what could be read is judged all the
+    same.
+    """
 
     file: str
     text: bytes = field(repr=False)
     data: Any = field(repr=False)
+    gaps: Gaps | None = field(default=None, repr=False)
     _positions: Positions | None = field(default=None, repr=False)
 
     def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
@@ -42,10 +48,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Documents and problems, both sorted by file; a file is in one of the two."""
+    """Documents and problems, both sorted by file; a file is in one of the two, or in both.
+
+    `files` counts all that there were, also those that could not be read.
+    """
 
     documents: tuple[Document, ...]
     problems: tuple[Problem, ...]
+    files: int
 
 
 def load(root: Path, folder: str, cache: ParseCache | None = None) -> Loaded:
@@ -58,7 +68,7 @@ def load(root: Path, folder: str, cache: ParseCache | None = None) -> Loaded:
         loader.run()
     if cache is not None:
         cache.save()
-    return Loaded(tuple(loader.documents), tuple(sorted(loader.problems)))
+    return Loaded(tuple(loader.documents), tuple(sorted(loader.problems)), loader.files)
 
 
 class _Loader:
@@ -67,6 +77,7 @@ class _Loader:
         self._folder = folder
         self._cache = cache
         self._shared: dict[str, str] = {}
+        self.files = 0
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
 
@@ -76,6 +87,7 @@ class _Loader:
         except Unread as reason:
             self._report(reason, self._folder)
             return
+        self.files = len(entries)
         if not entries:
             message = "the folder of declarations has no .yaml or .yml file"
             hint = "check 'declarations' in gateways.yaml, and that the checkout is complete"
@@ -93,17 +105,21 @@ class _Loader:
     def _file(self, entry: "os.DirEntry[str]") -> int:
         """Load one file; its size."""
         file = f"{self._folder}/{entry.name}"
+        gaps = None
         try:
             text = read_file(entry, self._root)
-            data = self._parsed(text, file)
         except Unread as reason:
             self._report(reason, file)
             return 0
+        try:
+            data = self._parsed(text, file)
         except YamlProblem as fault:
-            self.problems.append(fault.problem)
-            return 0
+            self.problems += fault.problems
+            if fault.rest is None or fault.rest.data is None:
+                return len(text)
+            data, gaps = fault.rest.data, fault.rest.gaps
         if isinstance(data, dict):
-            self.documents.append(Document(file, text, data))
+            self.documents.append(Document(file, text, data, gaps))
         elif data is None:
             self._report(Unread("empty-file", "this file declares nothing", "delete it"), file)
         else:
@@ -118,7 +134,7 @@ class _Loader:
         data = self._cache.get(digest)
         if data is None:
             data = parse(text, file, self._shared)
-            if isinstance(data, dict):
+            if isinstance(data, dict) and not may_hold_password(data):
                 self._cache.put(digest, data)
         return data
 

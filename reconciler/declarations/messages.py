@@ -34,6 +34,16 @@ class SchemaFault:
     at_key: bool = False
     meant: str | None = None
 
+    @property
+    def is_lack(self) -> bool:
+        """Whether something is missing, or empty."""
+        return self.rule == "missing-key" or self.rule in _MISSING
+
+    @property
+    def depends(self) -> bool:
+        """Whether it is missed only because of what other keys say."""
+        return self.rule in _MISSING
+
 
 def in_words(errors: Iterable[SchemaError], empty: Collection[str] = ()) -> list[SchemaFault]:
     """Every error once, in the order of the schema; of one value or key only the first.
@@ -46,11 +56,7 @@ def in_words(errors: Iterable[SchemaError], empty: Collection[str] = ()) -> list
             found.setdefault((fault.path, fault.at_key), fault)
     # a misspelt key is one mistake: what it was meant to be is not missing as well
     meant = {(*fault.path[:-1], fault.meant) for fault in found.values() if fault.meant}
-    return [
-        fault
-        for fault in found.values()
-        if fault.path not in meant or fault.rule not in {"missing-key", *_MISSING}
-    ]
+    return [fault for fault in found.values() if fault.path not in meant or not fault.is_lack]
 
 
 def _faults(error: SchemaError, empty: Collection[str]) -> Iterator[SchemaFault]:
@@ -146,12 +152,19 @@ _ALIASES: Final = {
 }
 
 
+_VERY_CLOSE: Final = 0.85
+
+
 def _unknown_keys(error: SchemaError, path: Path) -> Iterator[SchemaFault]:
     known: dict[str, str] = {name: name for name in error.schema["properties"]}
     aliases = {name: field for name, field in _ALIASES.items() if field in known}
+    keys = tuple(known)
     for key in error.value:
         if key not in known:
-            meant = nearest(str(key), known | aliases)
+            word = str(key)
+            # what stands for another word is guessed from that word itself, not from its likes
+            meant = nearest(word, aliases, close=1) or nearest(word, keys)
+            meant = meant or nearest(word, aliases, close=_VERY_CLOSE)
             guess = f"; did you mean {quote(meant)}?" if meant else ""
             hint = f"write {meant}, or delete it" if meant else _where_keys(path, known)
             message = f"unknown key {quote(str(key))}{guess}"

@@ -16,7 +16,7 @@ from reconciler import schemas
 from reconciler.declarations.messages import SchemaFault, in_words
 from reconciler.declarations.strict_yaml import MAX_BYTES, Positions, YamlProblem, parse, positions
 from reconciler.declarations.wording import nearest, quote
-from reconciler.declarations.yaml_faults import dotted
+from reconciler.declarations.yaml_faults import Rest, dotted
 from reconciler.errors import InvalidInput, WrongUsage
 from reconciler.model import Limits, Place, Problem, Severity, Target
 
@@ -106,7 +106,8 @@ def read_project(text: bytes, root: Path) -> Project:
     try:
         data = parse(text, FILE)
     except YamlProblem as fault:
-        raise _invalid([fault.problem]) from None
+        problems = [*fault.problems, *_problems_of_rest(fault.rest, text)]
+        raise _invalid(sorted(set(problems))) from None
     faults = _schema_faults(data) or list(_other_faults(data))
     places = positions(text, FILE)
     if faults:
@@ -130,6 +131,16 @@ def _invalid(problems: list[Problem]) -> InvalidInput:
 def _problem(fault: SchemaFault, places: Positions) -> Problem:
     place = places.place(fault.path, key=fault.at_key)
     return Problem(place, dotted(fault.path), fault.rule, Severity.ERROR, fault.message, fault.hint)
+
+
+def _problems_of_rest(rest: Rest | None, text: bytes) -> Iterator[Problem]:
+    """What else is wrong with a file that has faults; what is missing may be what was refused."""
+    if rest is None or rest.data is None:
+        return
+    places = positions(text, FILE)
+    for fault in _schema_faults(rest.data):
+        if fault.at_key or not (fault.is_lack or rest.gaps.explain(fault.path)):
+            yield _problem(fault, places)
 
 
 def _schema_faults(data: Any) -> list[SchemaFault]:

@@ -6,18 +6,17 @@ where one is.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.declarations import fingerprint_key
 from reconciler.declarations.bindings import binding_problems
-from reconciler.declarations.catalogue.secrets import problem
 from reconciler.declarations.declared import Declared
 from reconciler.declarations.promotion import promote
 from reconciler.declarations.rules import check_values
 from reconciler.declarations.secrets import BoundSecret, SecretFiles
 from reconciler.model import (
-    PASSWORD_FIELD,
     DesiredGateway,
     Fingerprint,
     Gateway,
@@ -26,7 +25,9 @@ from reconciler.model import (
     Target,
 )
 
-_RESERVED: Final = "fingerprint_key"
+BY_CIPHERTEXT: Final = "ciphertext"
+"""Stands for the id of a fingerprint's key where there is none; no id is that long."""
+
 _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -34,7 +35,8 @@ _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 class Desired:
     """What the declarations say for one target, sorted by name; `digest` covers all of it.
 
-    `secrets_compared` says that passwords were read, so that a plan can tell whether they changed.
+    `secrets_compared` says that a plan can tell whether passwords changed: they were read, or the
+    target has no key for fingerprints and compares their ciphertexts.
     """
 
     gateways: tuple[DesiredGateway, ...]
@@ -56,9 +58,10 @@ def resolve(
 
     """
     ordered = sorted(declared, key=lambda one: one.name)
-    problems = list(_reserved(ordered, target))
+    problems = list(fingerprint_key.key_problems(ordered, target, secrets))
+    may_read = not any(fingerprint_key.reserved(ordered, target))
     values: Mapping[str, BoundSecret] = {}
-    if not keyless and not problems:
+    if not keyless and may_read:
         wanted = {one.secret for one in ordered if one.secret}
         found = secrets.read(wanted | ({target.fingerprint_key} if wanted else set()))
         values = found.secrets
@@ -67,14 +70,15 @@ def resolve(
     desired = tuple(
         _desired(one, target, secrets, values, key.value if key else None) for one in ordered
     )
-    problems += _missing_key(ordered, target, secrets)
+    if key:
+        problems += fingerprint_key.weak_key(key.value, target, secrets)
     problems += binding_problems(
         ordered, desired, values, demanded="unbound-secret" in target.errors
     )
     problems += check_values(desired, ordered, target)
-    return Desired(
-        desired, tuple(sorted(set(promote(problems, target)))), digest_of(desired), not keyless
-    )
+    compared = not keyless or not fingerprint_key.is_there(target, secrets)
+    told = tuple(sorted(set(promote(problems, target))))
+    return Desired(desired, told, digest_of(desired), compared)
 
 
 def digest_of(gateways: Iterable[DesiredGateway]) -> str:
@@ -84,6 +88,10 @@ def digest_of(gateways: Iterable[DesiredGateway]) -> str:
         line = [one.gateway.name, one.gateway.fields(), one.secret, one.ciphertext]
         digest.update(_encode(line).encode() + b"\n")
     return "sha256:" + digest.hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _desired(
@@ -99,11 +107,11 @@ def _desired(
         return DesiredGateway(gateway, declared.place)
     entry, value = secrets.names.get(name), values.get(name)
     password = value.value if value else None
-    fingerprint = (
-        Fingerprint.of(password, key, target=target.name, gateway=declared.name)
-        if password and key
-        else None
-    )
+    fingerprint = None
+    if password and key:
+        fingerprint = Fingerprint.of(password, key, target=target.name, gateway=declared.name)
+    elif entry and not fingerprint_key.is_there(target, secrets):
+        fingerprint = Fingerprint(BY_CIPHERTEXT, _sha256(entry.ciphertext))
     return DesiredGateway(
         gateway,
         declared.place,
@@ -113,32 +121,3 @@ def _desired(
         fingerprint,
         password_known=password is not None,
     )
-
-
-def _reserved(declared: Sequence[Declared], target: Target) -> Iterator[Problem]:
-    """The fingerprint key would be sent to a mail server: nothing is decrypted then."""
-    reserved = {target.fingerprint_key, _RESERVED}
-    for one in declared:
-        if one.secret in reserved:
-            path = one.path(PASSWORD_FIELD)
-            yield problem(
-                "reserved-secret",
-                one.source.place(path),
-                ".".join(path),
-                f"the secret {one.secret!r} makes fingerprints and is never a password",
-                "name the mailbox's own secret",
-            )
-
-
-def _missing_key(
-    declared: Sequence[Declared], target: Target, secrets: SecretFiles
-) -> Iterator[Problem]:
-    if target.fingerprint_key not in secrets.names and any(one.secret for one in declared):
-        yield problem(
-            "no-fingerprint-key",
-            target.place,
-            f"targets.{target.name}.fingerprint_key",
-            f"no secrets file holds the fingerprint key {target.fingerprint_key!r},"
-            " so a changed password cannot be seen",
-            "add it with sops edit: 32 random bytes in base64, from: openssl rand -base64 32",
-        )

@@ -2,274 +2,81 @@
 
 Built on the events of libyaml, because its parser costs a third of what PyYAML's own constructors
 do, and because events leave every decision here. Data and places are separate walks over the same
-text: places are only ever needed of a file that has a problem or a change.
+text: places are only ever needed of a file that has a problem or a change. So is what a file with
+faults holds beside them: it is read once more.
 """
 
-from collections.abc import Callable, Iterable
-from sys import intern
 from typing import Any, Final
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    StreamEndEvent,
-)
 
-from reconciler.declarations.yaml_faults import Fault, YamlProblem
-from reconciler.declarations.yaml_positions import MAX_DEPTH, Positions, positions, spot
-from reconciler.declarations.yaml_scalars import (
-    CORE_TAG,
-    MAY_BE_MORE,
-    Refused,
-    refused_tag,
-    resolve,
-    resolve_tagged,
-)
-from reconciler.declarations.yaml_text import (
-    MAX_BYTES,
-    Parser,
-    checked,
-    has_control_character,
-    reworded,
-)
+from reconciler.declarations.yaml_collector import GAP, MAX_FAULTS, Collector
+from reconciler.declarations.yaml_faults import Fault, Rest, YamlProblem
+from reconciler.declarations.yaml_gaps import without_gaps
+from reconciler.declarations.yaml_positions import MAX_DEPTH, Positions, positions, spots
+from reconciler.declarations.yaml_reader import Reader
+from reconciler.declarations.yaml_text import MAX_BYTES, checked, reworded
 from reconciler.model import Problem
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Positions", "YamlProblem", "parse", "positions"]
-
-MAX_EXPANDED: Final = 10_000
-"""Values that the aliases of one file may stand for, all together."""
-MAX_EXPANDED_TEXT: Final = MAX_BYTES
-"""Characters of text in them: a long string repeated is as harmful as many short ones."""
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_FAULTS",
+    "Positions",
+    "YamlProblem",
+    "parse",
+    "positions",
+]
 
 _BEFORE_READING: Final = frozenset({"file-too-large", "not-utf8"})
-_MAP_TAGS: Final = (None, "!", CORE_TAG + "map")
-_LIST_TAGS: Final = (None, "!", CORE_TAG + "seq")
-_QUOTE_IT: Final = 'quote it: "{}"'
-_OPEN: Final = object()
-_UNKNOWN: Final = object()
 
 
 def parse(text: bytes, file: str, shared: dict[str, str] | None = None) -> Any:
     """The file's data: dict, list, str, int, float, bool and None; None for an empty document.
 
-    Raises YamlProblem with the first fault of the file, and nothing else. Whoever reads many files
-    may pass one dict as `shared` to all calls: equal values are then one string.
+    Raises YamlProblem with every fault of the file, and nothing else: all of them up to the first
+    that leaves no structure to read on in. Whoever reads many files may pass one dict as `shared`
+    to all calls: equal values are then one string.
     """
     try:
         plain = checked(text)
-        try:
-            return _Reader(plain, {} if shared is None else shared).document()
-        except yaml.YAMLError as error:
-            raise reworded(error, plain) from None
     except Fault as fault:
-        raise YamlProblem(_problem(fault, text, file)) from None
+        if fault.rule in _BEFORE_READING:
+            raise YamlProblem([fault.problem(file, (), secret=False)]) from None
+        raise YamlProblem(_problems([fault], text, file)[0]) from None
+    try:
+        return Reader(plain, {} if shared is None else shared).document()
+    except (Fault, yaml.YAMLError):
+        faults, rest = _read_on(plain)
+    problems, spilled = _problems(faults, plain, file)
+    raise YamlProblem(problems, None if spilled else rest)
 
 
-def _problem(fault: Fault, text: bytes, file: str) -> Problem:
-    """Look up the fault's path, which reading does not keep."""
-    if fault.rule in _BEFORE_READING:
-        return fault.problem(file, (), secret=False)
-    found = spot(text, (fault.line, fault.column), is_key=fault.is_key)
-    path = found.path
-    if fault.rule == "duplicate-key":
-        path = path if found.secret else (*path, fault.echo)
-        first = found.key_lines.get(fault.echo, fault.line + 1)
-        fault.message += f"; the first is on line {first}"
-    return fault.problem(file, path, secret=found.secret)
+def _read_on(plain: bytes) -> tuple[list[Fault], Rest | None]:
+    """Read once more, from fault to fault; what could be read in spite of them, if all was."""
+    reader = Collector(plain, {})
+    rest = None
+    try:
+        rest = Rest(*without_gaps(reader.document(), GAP))
+    except yaml.YAMLError as error:
+        reader.faults.append(reworded(error, plain))
+    except Fault as fault:
+        reader.faults.append(fault)
+    return reader.faults, rest
 
 
-def _at(event: Any, rule: str, message: str, hint: str = "", **more: Any) -> Fault:
-    mark = event.start_mark
-    return Fault(rule, mark.line, mark.column, message, hint, **more)
+def _problems(faults: list[Fault], text: bytes, file: str) -> tuple[list[Problem], bool]:
+    """Look up the faults' paths, which reading does not keep.
 
-
-class _Reader:
-    """One walk over the events of one file.
-
-    The work for a key and its unquoted value is written out in `_map`, since it is nearly all
-    there is in a file; everything else goes through `_value`.
+    Also says whether parts of a password may have come to stand for keys, which others would quote.
     """
-
-    __slots__ = ("_anchored", "_anchors", "_expanded", "_expanded_text", "_get", "_share")
-
-    def __init__(self, text: bytes, shared: dict[str, str]) -> None:
-        self._share = shared.setdefault
-        self._get: Callable[[], Any] = Parser(text).get_event
-        self._anchored = b"&" in text
-        self._anchors: dict[str, Any] = {}
-        self._expanded = 0
-        self._expanded_text = 0
-
-    def document(self) -> Any:
-        get = self._get
-        get()  # the stream's start
-        if get().__class__ is StreamEndEvent:
-            return None
-        data = self._value(get(), 0)
-        get()  # the document's end
-        event = get()
-        if event.__class__ is not StreamEndEvent:
-            message = "a second document starts here"
-            raise _at(event, "several-documents", message, "put each document in its own file")
-        return data
-
-    def _map(self, depth: int) -> dict[str, Any]:
-        get = self._get
-        share = self._share
-        anchored = self._anchored
-        data: dict[str, Any] = {}
-        while True:
-            event = get()
-            if (
-                event.__class__ is ScalarEvent
-                and event.implicit[0]
-                and (text := event.value)[:1] not in MAY_BE_MORE
-                and not (anchored and event.anchor)
-            ):
-                key = intern(text)
-            elif event.__class__ is MappingEndEvent:
-                return data
-            else:
-                key = self._key(event)
-            if key in data:
-                raise _duplicate(event, key)
-            event = get()
-            if (
-                event.__class__ is ScalarEvent
-                and event.implicit[0]
-                and not (anchored and event.anchor)
-            ):
-                text = event.value
-                data[key] = _plain(event) if text[:1] in MAY_BE_MORE else share(text, text)
-            else:
-                data[key] = self._value(event, depth)
-
-    def _key(self, event: Any) -> str:
-        """A key that is quoted, tagged, anchored, or not text at all."""
-        if not isinstance(event, ScalarEvent):
-            kind = "an alias" if isinstance(event, AliasEvent) else "a list or map"
-            message = f"a key must be text, not {kind}"
-            raise _at(event, "key-not-text", message, "write the key itself", is_key=True)
-        try:
-            key = self._value(event, 0)
-        except Fault as fault:
-            fault.is_key, fault.noun, fault.generic = True, "the key ", "this key"
-            fault.hint = _QUOTE_IT if fault.rule == "ambiguous-value" else fault.hint
-            raise
-        if not isinstance(key, str):
-            echo = event.value
-            message = "{} is not text" if echo else "a key is missing before this ':'"
-            hint = _QUOTE_IT if echo else "write key: value"
-            raise _key_fault(event, "key-not-text", message, hint, echo)
-        return key
-
-    def _list(self, depth: int) -> list[Any]:
-        get = self._get
-        data: list[Any] = []
-        while (event := get()).__class__ is not SequenceEndEvent:
-            data.append(self._value(event, depth))
-        return data
-
-    def _value(self, event: Any, depth: int) -> Any:
-        """Any value; `depth` counts the lists and maps around it."""
-        kind = event.__class__
-        if kind is AliasEvent:
-            return self._alias(event, depth)
-        if kind is ScalarEvent:
-            value: Any = _scalar(event)
-        else:
-            value = self._collection(event, depth + 1)
-        if event.anchor:
-            self._anchors[event.anchor] = value
-        return value
-
-    def _collection(self, event: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise _too_deep(event)
-        is_map = event.__class__ is MappingStartEvent
-        if event.tag not in (_MAP_TAGS if is_map else _LIST_TAGS):
-            _settled(refused_tag(event.tag), event)
-        if event.anchor:
-            self._anchors[event.anchor] = _OPEN
-        return self._map(depth) if is_map else self._list(depth)
-
-    def _alias(self, event: Any, depth: int) -> Any:
-        name = event.anchor
-        value = self._anchors.get(name, _UNKNOWN)
-        more = {"echo": "*" + name, "generic": "this alias"}
-        if value is _UNKNOWN:
-            message = "{} has no anchor before it"
-            hint = "a value that starts with * must be quoted"
-            raise _at(event, "unknown-alias", message, hint, **more)
-        if value is _OPEN:
-            message = "{} stands inside its own anchor"
-            hint = "an alias can only stand for a value that is complete"
-            raise _at(event, "unknown-alias", message, hint, **more)
-        self._expand(value, depth, event)
-        return value
-
-    def _expand(self, value: Any, depth: int, event: Any) -> None:
-        """Count what an alias stands for, and stop at the first value too many.
-
-        The data itself shares what is aliased; whoever walks or prints it later does not.
-        """
-        self._expanded += 1
-        children: Iterable[Any] = ()
-        if isinstance(value, str):
-            self._expanded_text += len(value)
-        elif isinstance(value, dict):
-            self._expanded_text += sum(map(len, value))
-            children = value.values()
-        elif isinstance(value, list):
-            children = value
-        if self._expanded > MAX_EXPANDED or self._expanded_text > MAX_EXPANDED_TEXT:
-            message = f"the aliases of this file stand for more than {MAX_EXPANDED:,} values"
-            raise _at(event, "alias-expansion", message, "write the values out, in several files")
-        if isinstance(value, dict | list) and depth >= MAX_DEPTH:
-            raise _too_deep(event)
-        for child in children:
-            self._expand(child, depth + 1, event)
-
-
-def _duplicate(event: Any, key: str) -> Fault:
-    message = "{} stands twice in this map"
-    return _key_fault(event, "duplicate-key", message, "keep one of them", key)
-
-
-def _key_fault(event: Any, rule: str, message: str, hint: str, key: str) -> Fault:
-    more = {"echo": key, "noun": "the key ", "generic": "this key"}
-    return _at(event, rule, message, hint, **more, is_key=True)
-
-
-def _too_deep(event: Any) -> Fault:
-    message = f"more than {MAX_DEPTH} lists and maps in one another"
-    return _at(event, "too-deep", message, "write it flatter")
-
-
-def _plain(event: Any) -> Any:
-    value = resolve(event.value)
-    return _settled(value, event) if value.__class__ is Refused else value
-
-
-def _scalar(event: Any) -> Any:
-    if event.implicit[0]:
-        return _plain(event)
-    text = event.value
-    if has_control_character(text):
-        message = "a control character is not accepted, not even as an escape"
-        raise _at(event, "control-character", message, "delete it")
-    if event.tag is not None and not event.implicit[1]:
-        return _settled(resolve_tagged(event.tag, text), event)
-    return text
-
-
-def _settled(value: Any, event: Any) -> Any:
-    if isinstance(value, Refused):
-        tag = {"echo": value.echo, "noun": "the tag ", "generic": "this tag"}
-        echo = tag if value.echo else {"echo": event.value}
-        raise _at(event, value.rule, value.message, value.hint, **echo)
-    return value
+    found = spots(text, {(fault.line, fault.column, fault.is_key): fault.echo for fault in faults})
+    problems = set()
+    for fault in faults:
+        spot = found[fault.line, fault.column, fault.is_key]
+        path = spot.path
+        if fault.rule == "duplicate-key":
+            path = path if spot.secret else (*path, fault.echo)
+            fault.message += f"; the first is on line {spot.first or fault.line + 1}"
+        problems.add(fault.problem(file, path, secret=spot.secret))
+    return sorted(problems), any(spot.spilled for spot in found.values())

@@ -11,6 +11,7 @@ from typing import Any, Final
 from reconciler.declarations.certificates import CertificateFiles
 from reconciler.declarations.complete import Completer, Gateways
 from reconciler.declarations.declared import Declared
+from reconciler.declarations.fingerprint_key import key_problems
 from reconciler.declarations.load import Loaded
 from reconciler.declarations.project import Project
 from reconciler.declarations.promotion import promote
@@ -30,6 +31,7 @@ __all__ = ["Judged", "about", "judge"]
 
 
 _UNUSED: Final = frozenset({"unused-secret", "unreferenced-certificate"})
+_MISSING: Final = frozenset({"missing-secret", "no-fingerprint-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: d
             *common.problems,
             *share.problems,
             *secrets.problems,
-            *_by_rules(share, context, all_read=all_read),
+            *_by_rules(share, context, secrets, _unknowable(secrets, all_read=all_read)),
         )
         found += promote(problems, target)
     return Judged(
@@ -182,11 +184,20 @@ def _elsewhere(used: Mapping[str, Used], name: str) -> Used:
     )
 
 
-def _by_rules(share: _Share, context: Context, *, all_read: bool) -> list[Problem]:
+def _unknowable(secrets: SecretFiles, *, all_read: bool) -> frozenset[str]:
+    """The rules that need files which could not be read: those of use, and those of lack."""
+    unread = any(problem.rule == "secrets-file-unreadable" for problem in secrets.problems)
+    return (frozenset() if all_read else _UNUSED) | (_MISSING if unread else frozenset())
+
+
+def _by_rules(
+    share: _Share, context: Context, secrets: SecretFiles, unknowable: frozenset[str]
+) -> list[Problem]:
     found = [problem for declared in share.valid for problem in check_gateway(declared, context)]
-    together = check_together(share.all, context)
-    # what nobody uses can only be told where every file could be read
-    found += [problem for problem in together if all_read or problem.rule not in _UNUSED]
+    found += check_together(share.all, context)
+    found += key_problems(share.all, context.target, secrets)
+    if unknowable:
+        return [problem for problem in found if problem.rule not in unknowable]
     return found
 
 

@@ -166,6 +166,10 @@ def _name(text: str) -> wording.Words:
     return f"cannot be {quote(text)}", KEY_HINTS["bad-name"]
 
 
+def _secret_name(_text: str) -> wording.Words:
+    return "is not the name of a secret", KEY_HINTS["bad-name"]  # not quoted: it may be the secret
+
+
 def _path(text: str) -> wording.Words:
     said, hint = wording.path(text)
     return said or f"cannot be {quote(text)}", hint
@@ -188,7 +192,7 @@ _PATTERNS: Final[Mapping[str, Callable[[str], wording.Words]]] = {
     "bad-characters": _characters,
     "bad-label": _characters,
     "bad-name": _name,
-    "bad-secret-name": _name,
+    "bad-secret-name": _secret_name,
     "bad-path": _path,
     "bad-url": _url,
 }

@@ -14,21 +14,26 @@ from reconciler.declarations.yaml_faults import printable
 
 Words = tuple[str, str]
 
+_CLOSE: Final = 0.7
+"""Share of letters that two words have in common if one was meant to be the other."""
+
 
 def quote(text: str) -> str:
     """A text between quotes, safe to print: nothing in it can move a cursor or fill a screen."""
     return f"'{printable(text)}'"
 
 
-def nearest(word: str, known: Mapping[str, str] | tuple[str, ...]) -> str | None:
+def nearest(
+    word: str, known: Mapping[str, str] | tuple[str, ...], *, close: float = _CLOSE
+) -> str | None:
     """The known word that was probably meant: compared without case, hyphens and blanks.
 
     Of a mapping the keys are compared and the value is given.
     """
     meant = dict(known) if isinstance(known, Mapping) else {name: name for name in known}
     plain = {_plain(name): name for name in meant}
-    close = get_close_matches(_plain(word[:80]), list(plain), n=1, cutoff=0.6)
-    return meant[plain[close[0]]] if close else None
+    found = get_close_matches(_plain(word[:80]), list(plain), n=1, cutoff=close)
+    return meant[plain[found[0]]] if found else None
 
 
 def _plain(word: str) -> str:

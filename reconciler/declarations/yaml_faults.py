@@ -4,22 +4,56 @@ Text of the file is kept apart from the sentence around it: only the path, which
 there is a fault at all, tells whether that text may be shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
 
 from reconciler.declarations.catalogue.files import severity
-from reconciler.model import PASSWORD_FIELD, Place, Problem
+from reconciler.declarations.yaml_gaps import Gaps
+from reconciler.model import (
+    PASSWORD_FIELD,
+    EncryptionMode,
+    Place,
+    Problem,
+    ProtocolType,
+    ReceiveFrom,
+    State,
+    WhenFailed,
+)
 
 SHOWN = 40
 """Characters of a file's own text that a message repeats at most."""
 
 
-class YamlProblem(Exception):
-    """The first fault of a file."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What was read of a file in spite of its faults; what was refused is None in it."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    data: Any
+    gaps: Gaps
+
+
+class YamlProblem(Exception):
+    """Every fault of a file, sorted; `rest` is None where the file could not be read to its end."""
+
+    def __init__(self, problems: Sequence[Problem], rest: Rest | None = None) -> None:
+        super().__init__(problems[0].message)
+        self.problems = tuple(problems)
+        self.rest = rest
+
+
+_CHOICES: Final[Mapping[str, type[StrEnum]]] = {
+    "protocol_type": ProtocolType,
+    "encryption_mode": EncryptionMode,
+    "receive_from": ReceiveFrom,
+    "state": State,
+    "when_failed": WhenFailed,
+}
+_FIELD_HINTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("authentication_flag", "case_sensitivity", "protect"), "write true or false"),
+    "port": "write a whole number from 1 to 65535, without leading zeros",
+}
 
 
 @dataclass(eq=False)
@@ -49,8 +83,20 @@ class Fault(Exception):
             self.rule,
             severity(self.rule),
             self.message.replace("{}", shown),
-            self._hint(secret=secret),
+            self._hint_at(path) or self._hint(secret=secret),
         )
+
+    def _hint_at(self, path: Sequence[str | int]) -> str:
+        """What to write instead, where the field says more than its unreadable value does."""
+        if self.rule != "ambiguous-value" or self.is_key:
+            return ""
+        match tuple(path):
+            case ("gateways", _, str(field)) | ("defaults", str(field)) if field in _CHOICES:
+                return "one of " + ", ".join(_CHOICES[field])
+            case ("gateways", _, str(field)) | ("defaults", str(field)):
+                return _FIELD_HINTS.get(field, "")
+            case _:
+                return ""
 
     def _hint(self, *, secret: bool) -> str:
         if "{}" not in self.hint:

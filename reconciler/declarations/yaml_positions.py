@@ -69,27 +69,39 @@ class Positions:
 class Spot:
     """What is known of a fault's place. `secret`: the file may hold a password there.
 
-    `key_lines` has the lines of the keys before it in the same map.
+    `spilled`: what looks like other keys may be the rest of it. `first` is the line of an equal key
+    before it in the same map.
     """
 
     path: tuple[str | int, ...]
     secret: bool
-    key_lines: Mapping[str | int, int]
+    first: int | None = None
+    spilled: bool = False
+
+
+Spots = dict[tuple[int, int, bool], Spot]
 
 
 def positions(text: bytes, file: str) -> Positions:
     """Every place of the file, or of its part before the first fault."""
-    walk = _Walk(text, None)
+    walk = _Walk(text, {})
     walk.run()
     return Positions(file, walk.top)
 
 
-def spot(text: bytes, at: tuple[int, int], *, is_key: bool) -> Spot:
-    """What stands at a line and column, which count from 0, or where the walk came to its end."""
-    line, column = at
-    walk = _Walk(text, (line + 1, column + 1, is_key))
+def spots(text: bytes, wanted: Mapping[tuple[int, int, bool], str]) -> Spots:
+    """What stands at lines and columns, which count from 0, as a key or as a value.
+
+    Of a place that the walk does not come to, where the walk ended. `wanted` has the text of each
+    key that may have been there before.
+    """
+    from_one = {
+        (line + 1, column + 1, is_key): at for at in wanted for line, column, is_key in [at]
+    }
+    walk = _Walk(text, {mark: wanted[at] for mark, at in from_one.items()})
     walk.run()
-    return walk.spot()
+    end = walk.spot()
+    return {at: walk.found.get(mark, end) for mark, at in from_one.items()}
 
 
 class _Stop(Exception):
@@ -99,10 +111,11 @@ class _Stop(Exception):
 class _Walk:
     """`path` and `open` are the keys and containers that are open: where the walk stopped."""
 
-    def __init__(self, text: bytes, until: tuple[int, int, bool] | None) -> None:
+    def __init__(self, text: bytes, wanted: Mapping[tuple[int, int, bool], str]) -> None:
         self._get: Callable[[], Any] = Parser(text.removeprefix(_BOM)).get_event
-        self._until = until
+        self._wanted = wanted
         self._anchors: dict[str, _Node] = {}
+        self.found: Spots = {}
         self.top = _Node((1, 1))
         self.path: list[str | int] = []
         self.open: list[_Node] = []
@@ -117,23 +130,26 @@ class _Walk:
         except (yaml.YAMLError, _Stop):
             return
 
-    def spot(self) -> Spot:
-        """The place where the walk stopped, without keys that may be a part of a password."""
-        around = self.open[-1].children if self.open else {}
-        key_lines = {step: child.key[0] for step, child in around.items() if child.key}
+    def spot(self, key: str = "") -> Spot:
+        """The place where the walk is, without keys that may be a part of a password."""
+        equal = self.open[-1].children.get(key) if self.open else None
+        first = equal.key[0] if equal and equal.key else None
         for depth, node in enumerate(self.open):
             # {user_password: a,b}: what looks like another key may be the rest of a password
             if node.password:
-                return Spot(tuple(self.path[:depth]), secret=True, key_lines=key_lines)
+                return Spot(tuple(self.path[:depth]), secret=True, first=first, spilled=True)
         secret = PASSWORD_FIELD in self.path or not self.open
-        return Spot(tuple(self.path), secret, key_lines)
+        return Spot(tuple(self.path), secret, first)
 
     def _next(self, *, is_key: bool) -> Any:
         event = self._get()
         if isinstance(event, CollectionEndEvent):
             return event  # of a block, it has the place of what comes next
-        if event is None or (*_start(event), is_key) == self._until:
+        if event is None:
             raise _Stop
+        at = (*_start(event), is_key)
+        if at in self._wanted and at not in self.found:
+            self.found[at] = self.spot(self._wanted[at])
         return event
 
     def _fill(self, node: _Node, event: Any) -> None:
@@ -155,9 +171,12 @@ class _Walk:
 
     def _fill_map(self, node: _Node) -> None:
         while not isinstance(key := self._next(is_key=True), MappingEndEvent):
-            if not isinstance(key, ScalarEvent):
-                raise _Stop
-            self._child(node, key.value, _start(key))
+            if isinstance(key, ScalarEvent):
+                self._child(node, key.value, _start(key))
+            else:
+                self._fill(_Node(_start(key)), key)  # refused as a key; what it holds has no path
+                value = self._next(is_key=False)
+                self._fill(_Node(_start(value)), value)
 
     def _fill_list(self, node: _Node) -> None:
         end = False

@@ -32,8 +32,10 @@ COMMANDS: Final = {
     "rebuild": ("rebuild", "a"),
     "disconnect": ("disconnect", "a"),
 }
-# `b` has what `a` has, from the same certificate file
-A_TWIN: Final = re.compile(r"gateways.d/mail.yaml:17:23: ")
+# `b` has what `a` has, from the same certificate file; and every merge key is a fault of its own
+A_TWIN: Final = re.compile(
+    r"gateways.d/mail.yaml:17:23: |gateways.d/x.yaml:\d+:\d+: error.merge-key."
+)
 READING: Final = ("validate", "plan", "apply")
 PLATFORM: Final = ("plan", "apply", "status", "rebuild", "disconnect")
 

@@ -133,11 +133,11 @@ def test_options_that_make_no_sense(project: World, arguments: tuple[str, ...]) 
     assert contents(project.root) == before
 
 
-def test_warnings_that_only_a_plan_can_see_are_shown(project: World) -> None:
-    """Without a fingerprint key no rotation is ever seen: that must not be silent."""
+def test_a_missing_fingerprint_key_is_told_of_by_all(project: World) -> None:
+    """Without one a password is told from its ciphertext only: that must not be silent."""
     path = project.root / "gateways.d/secrets/main.sops.yaml"
     path.write_bytes(encrypt(project.passwords, [project._recipient]))
-    assert "no-fingerprint-key" not in inside(project, "validate").out
+    assert "no-fingerprint-key" in inside(project, "validate").out
     for command in (("plan",), ("apply", "--yes"), ("plan", "--log-format", "json")):
         ran = inside(project, *command)
         assert ran.code == 0

@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
     for number in range(30):
         (folder / f"g{number:02}.yaml").write_text(
             f"gateways:\n  g{number}:\n    port: {number}\n    labels: {{é: 'x', f: 1.50, g: ~}}\n"
-            f"    protect: true\n    team: &t [a, b]\n    other: *t\n"
+            f"    protect: true\n    host: &t [a, b]\n    user_id: *t\n"
         )
     return tmp_path
 
@@ -305,3 +305,25 @@ def test_what_json_cannot_hold_is_never_parsed() -> None:
     for text in (b"a: .inf", b"1: a", b"a: 1" + b"0" * 400 + b".0"):
         with pytest.raises(YamlProblem):
             parse(text, "f.yaml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "user_password: hunter2",
+        "user_password: {secret: 'hunter 2'}",
+        "user_password: {value: hunter2}",
+        "user_password: {secret: a, value: hunter2}",
+        "password: hunter2",
+    ],
+)
+@pytest.mark.parametrize("section", ["defaults", "gateways"])
+def test_a_password_written_by_mistake_is_not_kept(
+    root: Path, path: Path, line: str, section: str
+) -> None:
+    """A37: what its author takes out again must not live on in a file that nobody looks at."""
+    inner = f"{{{line}}}" if section == "defaults" else f"{{a: {{{line}}}}}"
+    (root / FOLDER / "x.yaml").write_text(f"{section}: {inner}\n")
+    load(root, FOLDER, ParseCache(path))
+    assert path.exists()
+    assert "hunter" not in path.read_text()

@@ -80,14 +80,28 @@ def test_places_name_the_folder_in_one_way(root: Path, folder: str) -> None:
 
 
 def test_a_broken_file_is_a_problem_and_the_others_are_read(root: Path) -> None:
-    (root / FOLDER / "broken.yaml").write_bytes(b"a: 1\nb: yes\n")
+    (root / FOLDER / "broken.yaml").write_bytes(b"a: 1\nb: [\n")
     (root / FOLDER / "list.yaml").write_bytes(b"- a\n")
     (root / FOLDER / "text.yml").write_bytes(b"gateways\n")
     assert files(root) == [f"{FOLDER}/support.yaml"]
     assert problems(root) == [
-        (f"{FOLDER}/broken.yaml:2:4", "ambiguous-value"),
+        (f"{FOLDER}/broken.yaml:3:1", "yaml-syntax"),
         (f"{FOLDER}/list.yaml:1:1", "not-a-map"),
         (f"{FOLDER}/text.yml:1:1", "not-a-map"),
+    ]
+    assert load(root, FOLDER).files == 4
+
+
+def test_what_can_be_read_of_a_faulty_file_is_judged(root: Path) -> None:
+    (root / FOLDER / "broken.yaml").write_bytes(b"a: 1\nb: yes\nc: no\n")
+    (root / FOLDER / "list.yaml").write_bytes(b"- no\n")
+    assert files(root) == [f"{FOLDER}/broken.yaml", f"{FOLDER}/support.yaml"]
+    assert load(root, FOLDER).documents[0].data == {"a": 1, "b": None, "c": None}
+    assert problems(root) == [
+        (f"{FOLDER}/broken.yaml:2:4", "ambiguous-value"),
+        (f"{FOLDER}/broken.yaml:3:4", "ambiguous-value"),
+        (f"{FOLDER}/list.yaml:1:1", "not-a-map"),
+        (f"{FOLDER}/list.yaml:1:3", "ambiguous-value"),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.declarations.declared import Declared
-from reconciler.declarations.resolve import Desired, resolve
+from reconciler.declarations.resolve import BY_CIPHERTEXT, Desired, resolve
 from reconciler.declarations.secrets import SecretFiles
 from reconciler.declarations.sops import writer
 from reconciler.errors import SecretsUnavailable
@@ -190,8 +190,46 @@ def test_no_fingerprint_key(tmp_path: Path, age: Age) -> None:
         assert rules(found) == ["no-fingerprint-key"]
         assert found.problems[0].severity is Severity.WARNING
         assert str(found.problems[0].place) == "gateways.yaml:3:3"
-        assert found.gateways[0].fingerprint is None
     assert rules(project.resolve(gateway(user_password=None))) == []
+
+
+def test_without_a_fingerprint_key_ciphertexts_are_compared(tmp_path: Path, age: Age) -> None:
+    project = Project(tmp_path / "without", age)
+
+    def fingerprint(*, keyless: bool = False) -> Fingerprint | None:
+        found = project.resolve(keyless=keyless)
+        assert found.secrets_compared
+        return found.gateways[0].fingerprint
+
+    project.seal(mailbox="one")
+    first = fingerprint()
+    assert first is not None
+    assert first.key_id == BY_CIPHERTEXT
+    assert Fingerprint.parse(str(first)) == first
+    assert fingerprint() == fingerprint(keyless=True) == first
+    project.seal(mailbox="two")
+    second = fingerprint()
+    assert second != first
+    assert fingerprint(keyless=True) == second
+    project.seal("keys", fingerprint_key=KEY)
+    keyed = project.resolve().gateways[0].fingerprint
+    assert keyed is not None
+    assert keyed.key_id != BY_CIPHERTEXT  # so it is not compared, and sent once more
+    assert not project.resolve(keyless=True).secrets_compared
+
+
+@pytest.mark.parametrize(("length", "weak"), [(1, True), (15, True), (16, False), (44, False)])
+def test_a_short_fingerprint_key(tmp_path: Path, age: Age, length: int, *, weak: bool) -> None:
+    project = Project(tmp_path / "short", age)
+    project.seal(mailbox=CANARY, fingerprint_key="k" * length)
+    found = project.resolve()
+    assert rules(found) == (["weak-fingerprint-key"] if weak else [])
+    if weak:
+        (problem,) = found.problems
+        assert (problem.severity, problem.place.file) == (Severity.WARNING, "secrets/a.sops.yaml")
+        assert problem.path == "fingerprint_key"
+        assert "kk" not in problem.message + problem.hint
+    assert rules(project.resolve(keyless=True)) == []
 
 
 @pytest.mark.parametrize("keyless", [True, False])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.init import PLACEHOLDER
 from reconciler.declarations.rules import (
     check_values,
 )
@@ -45,6 +46,15 @@ def test_passwords_that_will_do(password: str | None) -> None:
             "password-length",
             "the password has more than 64 characters: the console takes no more",
             "have a password of at most 64 characters set for this mailbox",
+        ),
+        *(
+            (
+                word,
+                "placeholder-password",
+                "the password is a word that only keeps the place of one",
+                "store the mailbox's own password with sops edit",
+            )
+            for word in (PLACEHOLDER, "CHANGEME", "change_me", "<password>", "Secret", "example")
         ),
         *(
             (

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.declarations.catalogue.files import RULES
-from reconciler.declarations.strict_yaml import MAX_DEPTH, YamlProblem, parse, positions
+from reconciler.declarations.strict_yaml import MAX_DEPTH, MAX_FAULTS, YamlProblem, parse, positions
 from reconciler.declarations.yaml_scalars import Refused, resolve
 from reconciler.model import Place, Problem
 
@@ -41,7 +41,7 @@ gateways:
 def refused(text: bytes) -> Problem:
     with pytest.raises(YamlProblem) as caught:
         parse(text, FILE)
-    return caught.value.problem
+    return caught.value.problems[0]
 
 
 def cases() -> list[Any]:
@@ -187,8 +187,97 @@ def test_aliases_add_to_the_depth() -> None:
 def test_a_merge_bomb_is_refused_at_its_first_merge() -> None:
     lines = ["x0: &x0 {a: 1}"]
     lines += [f"x{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}" for n in range(1, 30)]
-    problem = refused("\n".join(lines).encode())
+    text = "\n".join(lines)
+    problem = refused(text.encode())
     assert (problem.rule, problem.place.line) == ("merge-key", 2)
+    problems, _ = everything_refused(text)
+    assert {rule for *_, rule in problems} == {"merge-key"}  # none is carried out
+
+
+def everything_refused(text: str) -> tuple[list[tuple[str, str, str]], Any]:
+    """Places, paths and rules of all faults, and the rest of the data."""
+    with pytest.raises(YamlProblem) as caught:
+        parse(text.encode(), FILE)
+    problems = [
+        (f"{problem.place.line}:{problem.place.column}", problem.path, problem.rule)
+        for problem in caught.value.problems
+    ]
+    return problems, caught.value.rest.data if caught.value.rest else None
+
+
+@pytest.mark.parametrize(
+    ("text", "problems", "rest"),
+    [
+        (
+            "a: {flag: yes, protect: no, port: 0777}\nb: {c: 1}",
+            [
+                ("1:11", "a.flag", "ambiguous-value"),
+                ("1:25", "a.protect", "ambiguous-value"),
+                ("1:35", "a.port", "ambiguous-value"),
+            ],
+            {"a": {"flag": None, "protect": None, "port": None}, "b": {"c": 1}},
+        ),
+        (
+            "no: 1\n? [a, &x {b: c}]\n: off\nd: *x\ne: [1, !t {f: =}, 2, *u]",
+            [
+                ("1:1", "", "ambiguous-value"),
+                ("2:3", "", "key-not-text"),
+                ("3:3", "", "ambiguous-value"),
+                ("5:8", "e.1", "unknown-tag"),
+                ("5:15", "e.1.f", "ambiguous-value"),
+                ("5:22", "e.3", "unknown-alias"),
+            ],
+            {"d": None, "e": [1, {"f": None}, 2, None]},
+        ),
+        (
+            "a: {x: 1}\nb: 1\na: {w: no}\nb: 2\n<<: [*u, &m {z: no}]\nc: *m",
+            [
+                ("3:1", "a", "duplicate-key"),
+                ("3:8", "a.w", "ambiguous-value"),
+                ("4:1", "b", "duplicate-key"),
+                ("5:1", "", "merge-key"),
+            ],
+            {"a": {"x": 1}, "b": None, "c": None},
+        ),
+        (
+            "a: &x no\nb: [*x, *x]\nc: [&y yes]\nd: *y",
+            [("1:4", "a", "ambiguous-value"), ("3:5", "c.0", "ambiguous-value")],
+            {"a": None, "b": [None, None], "c": [None], "d": None},
+        ),
+        (
+            "a: no\nb: {{ mail }}\nc: 1",
+            [("1:4", "a", "ambiguous-value"), ("2:5", "b", "key-not-text")],
+            {"a": None, "b": {}, "c": 1},
+        ),
+        (
+            "a: no\nb: [yes, 1",
+            [
+                ("1:4", "a", "ambiguous-value"),
+                ("2:4", "b", "yaml-syntax"),
+                ("2:5", "b.0", "ambiguous-value"),
+            ],
+            None,
+        ),
+        ("a: no\n---\nb: 1", [
+            ("1:4", "a", "ambiguous-value"), ("2:1", "", "several-documents"),
+        ], None),
+        ("a: {user_password: 0777, b, no: 1}", [
+            ("1:20", "a", "ambiguous-value"), ("1:29", "a", "ambiguous-value"),
+        ], None),
+    ],
+)  # fmt: skip
+def test_every_fault_is_told_and_the_rest_is_read(
+    text: str, problems: list[tuple[str, str, str]], rest: object
+) -> None:
+    found, data = everything_refused(text)
+    assert (found, data) == (problems, rest)
+
+
+def test_reading_on_ends_after_a_thousand_faults() -> None:
+    with pytest.raises(YamlProblem) as caught:
+        parse(b"[" + b"no," * 300_000 + b"]", FILE)
+    assert len(caught.value.problems) == MAX_FAULTS + 1
+    assert caught.value.rest is None
 
 
 def test_many_files_share_their_strings() -> None:
@@ -202,21 +291,22 @@ def test_many_files_share_their_strings() -> None:
 RULES_REPORTED: Final = {rule.slug for rule in RULES}
 
 
-def parsed_or_refused(text: bytes) -> Problem | None:
-    """Nothing but YamlProblem may escape, and its place is one of the file."""
+def parsed_or_refused(text: bytes) -> tuple[Problem, ...]:
+    """Nothing but YamlProblem may escape, and its places are those of the file."""
     try:
         parse(text, FILE)
     except YamlProblem as fault:
-        problem = fault.problem
         lines = text.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        assert 1 <= problem.place.line <= len(lines) + 1
-        assert problem.place.column >= 1
-        assert problem.rule in RULES_REPORTED
-        assert problem.message.isprintable()
-        assert problem.hint
-        assert len(problem.message) < 200
-        return problem
-    return None
+        for problem in fault.problems:
+            assert 1 <= problem.place.line <= len(lines) + 1
+            assert problem.place.column >= 1
+            assert problem.rule in RULES_REPORTED
+            assert problem.message.isprintable()
+            assert problem.hint
+            assert len(problem.message) < 200
+        json.dumps(fault.rest and fault.rest.data)  # plain data
+        return fault.problems
+    return ()
 
 
 QUICK: Final = settings(max_examples=300, deadline=timedelta(seconds=5))
@@ -284,10 +374,11 @@ PASSWORD_PARTS: Final = st.lists(st.sampled_from([
 )
 @example("a}, hunter2: {b: 0777", "gateways: {a: {user_password: %s}, b: 1}\n")
 @example("a, hunter2, hunter2", "gateways:\n  a: {user_password: %s}\n")
+@example("0777, hunter2: yes, no", "gateways:\n  a: {user_password: %s}\n")
 def test_a_password_is_never_shown(password: str, template: str) -> None:
-    problem = parsed_or_refused((template % password).encode())
-    if problem is not None and template != "%s\n":
-        assert CANARY not in str(problem)
+    problems = parsed_or_refused((template % password).encode())
+    if template != "%s\n":
+        assert CANARY not in str(problems)
 
 
 def unlike_any_number(text: str) -> bool:

@@ -197,6 +197,15 @@ _LOGIN: Final = (
         ids=("C02",),
     ),
     Rule(
+        "placeholder-password",
+        _W,
+        "The password only keeps the place of one",
+        "Words such as change-me, which gateways init writes, password or example are hardly"
+        " any mailbox's password, and where they are, they are the first that is guessed. Judged"
+        " by plan and apply.",
+        "Store the mailbox's own password with sops edit.",
+    ),
+    Rule(
         "password-control-character",
         _E,
         "The password has a control character in it",

@@ -127,9 +127,19 @@ _VALUES: Final = (
         "no-fingerprint-key",
         _W,
         "There is no fingerprint key",
-        "Without it no fingerprint of a password is kept, so that a plan cannot see whether the"
-        " password has changed.",
+        "With it the platform keeps a fingerprint of each password, and a plan sees whether the"
+        " password itself has changed. Without it a plan compares what sops wrote: a changed"
+        " password is noticed, but one that was only encrypted again is sent again too.",
         "Add the secret fingerprint_key, 32 random bytes in base64, to one of the secrets files.",
+    ),
+    Rule(
+        "weak-fingerprint-key",
+        _W,
+        "The fingerprint key is too short",
+        "Whoever steals the platform's database has the fingerprints. With a key that can be"
+        " guessed, short passwords can be guessed from them. Judged by plan and apply.",
+        "Replace it with sops edit: 32 random bytes in base64, from openssl rand -base64 32. The"
+        " next apply sends the passwords once more.",
     ),
 )
 

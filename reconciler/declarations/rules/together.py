@@ -72,6 +72,8 @@ def duplicate_mailbox(declared: Sequence[Declared], _context: Context) -> Iterat
     for one, other in _clashes(_mailboxes(declared, POP3, IMAP)):
         if one.fields["protocol_type"] == other.fields["protocol_type"] == POP3:
             continue
+        if one.name == other.name:
+            continue  # declared twice, which is an error of its own
         yield problem(
             one,
             "user_id",

@@ -1,5 +1,6 @@
 """Rules that need the plain password. No message tells more of it than that the rule was broken."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,27 @@ ValueRule = Callable[[str], Fault | None]
 
 _DOTS: Final = frozenset("*•●∙·․.…⋅◦‧■█")  # noqa: RUF001  what consoles show for a password
 _STAND_INS: Final = frozenset({"redacted", "masked", "hidden", "sensitive", "sensitive value"})
+_PLACEHOLDERS: Final = frozenset(
+    {
+        "changeit",
+        "changeme",
+        "changethis",
+        "example",
+        "fixme",
+        "mypassword",
+        "passwd",
+        "password",
+        "placeholder",
+        "replaceme",
+        "secret",
+        "thepassword",
+        "todo",
+        "yourpassword",
+    }
+)
+_JOINTS: Final = str.maketrans("", "", "-_.<>[](){}!")
 _BRACKETS: Final = "<>[](){}"
-_FIRST_PRINTABLE: Final = " "
-_DELETE: Final = "\x7f"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +80,19 @@ def masked_password(password: str) -> Fault | None:
     )
 
 
+def placeholder_password(password: str) -> Fault | None:
+    if password.lower().translate(_JOINTS) not in _PLACEHOLDERS:
+        return None
+    return (
+        "placeholder-password",
+        "the password is a word that only keeps the place of one",
+        "store the mailbox's own password with sops edit",
+    )
+
+
 def password_control_character(password: str) -> Fault | None:
     """White space at the ends has a warning of its own."""
-    inside = password.strip()
-    if not any(letter < _FIRST_PRINTABLE or letter == _DELETE for letter in inside):
+    if not _CONTROL.search(password.strip()):
         return None
     return (
         "password-control-character",
@@ -96,6 +124,7 @@ def non_ascii_password(password: str) -> Fault | None:
 VALUE_RULES: Final[tuple[ValueRule, ...]] = (
     password_length,
     masked_password,
+    placeholder_password,
     password_control_character,
     password_whitespace,
     non_ascii_password,
