@@ -5,6 +5,7 @@ What it refuses, it leaves as it was: nothing is ever removed or repaired by its
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +94,7 @@ def journal_mode(version: tuple[int, ...]) -> str:
 def open_writable(path: Path, *, journal: str | None = None) -> sqlite3.Connection:
     """Open the database for writing; make it, and the folders above it, where they are absent."""
     make_folder(path)
+    has_content(path)
     with translated(path):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = _connect(path, "rw")
@@ -119,17 +121,38 @@ def make_folder(path: Path) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def has_content(path: Path) -> bool:
+    """Whether there is a database; an empty file is none yet, unless it once held passwords.
+
+    Raises:
+        PlatformUnavailable: it is no file, or was emptied: taken for absent, every gateway would be
+            made anew.
+
+    """
+    with translated(path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return False
+    if not stat.S_ISREG(found.st_mode):
+        raise PlatformUnavailable(f"{path} is not a file", "name another database in gateways.yaml")
+    key = path.with_name(f"{path.name}.key")
+    if found.st_size == 0 and key.exists():
+        raise PlatformUnavailable(
+            f"{path} is empty, although passwords were once stored in it",
+            f"restore it from a backup; or, to begin anew, remove {key.name} beside it too",
+        )
+    return found.st_size > 0
+
+
 def open_readable(path: Path) -> sqlite3.Connection | None:
     """Open the database so that nothing can be written through it; None where there is none.
 
     A database of an earlier version is read from a migrated copy in memory.
     """
+    if not has_content(path):
+        return None
     with translated(path):
-        try:
-            if path.stat().st_size == 0:
-                return None
-        except FileNotFoundError:
-            return None
         # where it may be written, a transaction that was cut short can be rolled back first
         may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
         connection = _connect(path, "rw" if may_write else "ro")

@@ -1,13 +1,14 @@
 """The embedded platform: the contract, and what a database file beside a project adds to it."""
 
 import asyncio
+import os
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -531,3 +532,31 @@ async def test_nobody_is_left_connected(platforms: Platforms, server: MailServer
     assert open_files() <= before + 4  # the database, its lock, two for the loop
     states = {one.status.state for one in (await platform.read()).gateways}
     assert states == {StatusState.SUCCEEDED}
+
+
+def _empty(database: Path) -> None:
+    database.write_bytes(b"")
+
+
+def _make_pipe(database: Path) -> None:
+    database.unlink()
+    os.mkfifo(database)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(_empty, "is empty, although passwords"), (_make_pipe, "is not a file")],
+)
+async def test_what_is_no_database_is_not_taken_for_an_empty_one(
+    platforms: Platforms,
+    database: Path,
+    server: MailServer,
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    platform = platforms()
+    await connected(platform, wanted(on(server)))
+    await platform.close()
+    damage(database)
+    with pytest.raises(PlatformUnavailable, match=message):
+        await platforms().read()
