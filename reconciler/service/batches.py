@@ -65,13 +65,12 @@ class Batches:
     async def _commit_waiting(self) -> None:
         while self._waiting:
             async with self._turn:
+                batch, self._waiting = self._waiting, []
                 try:
                     if self._opened is None:
                         self._opened = await self._on_thread(self._connection)
-                    batch, self._waiting = self._waiting, []
                     results = await self._carry_out(self._opened, [job for job, _ in batch])
                 except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
-                    batch, self._waiting = self._waiting, []
                     results = [error for _ in batch]
             _tell(batch, results)
 
