@@ -33,5 +33,5 @@ lock: setup ## pin the requirements anew (needs uv)
 	@$(python) scripts/lock.py
 
 clean: ## remove what make made; your .gateways/ folder stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv bench/.peers bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """gateways apply."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,9 +83,7 @@ class Job:
 @click.option(
     "--parallel",
     type=click.IntRange(1, 256),
-    default=8,
-    show_default=True,
-    help="Changes at once; half of it on one mail host, but at least 4.",
+    help="Changes at once, on one mail host too.  [default: 8, and 4 on one mail host]",
 )
 @click.option(
     "--keep-going",
@@ -105,7 +103,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     no_wait: bool,
     seconds: float,
     lock_timeout: float,
-    parallel: int,
+    parallel: int | None,
     keep_going: bool,
 ) -> int:
     """Make the platform be as declared, and wait until every touched gateway has connected.
@@ -135,7 +133,13 @@ def command(  # noqa: PLR0913 - one parameter an option
         project,
         target,
         limits_of(target, max_disconnects, max_reconnects),
-        Options(parallel, not no_wait, seconds, keep_going),
+        replace(
+            # a number that was asked for holds on one mail host too
+            Options(parallel, parallel) if parallel else Options(),
+            wait=not no_wait,
+            seconds=seconds,
+            keep_going=keep_going,
+        ),
         budgets_given=max_disconnects is not None or max_reconnects is not None,
         lock_seconds=lock_timeout,
         refresh=refresh,

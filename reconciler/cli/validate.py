@@ -62,13 +62,17 @@ def _validate(
     from reconciler.declarations.validate import judge
 
     loaded = load(project.root, targets[0].declarations, ParseCache.open(project.root))
-    verdict = judge(project, loaded, targets, now=now())
+    wanted = [_relative(file, project.root) for file in files] or ["."]
+
+    def asked(file: str) -> bool:
+        return _stands_in(file, wanted)
+
+    verdict = judge(project, loaded, targets, now=now(), asked=asked)
     declared = {one.name: one for some in verdict.declared.values() for one in some}
     left_out = {name for name, one in declared.items() if not _selected(one, settings)}
-    problems = [one for one in verdict.problems if not gateway_of(one, left_out)]
-    if files:
-        wanted = [_relative(file, project.root) for file in files]
-        problems = [one for one in problems if _stands_in(one.place.file, wanted)]
+    problems = [
+        one for one in verdict.problems if asked(one.place.file) and not gateway_of(one, left_out)
+    ]
     return _tell(problems, loaded.files, len(declared.keys() - left_out), settings)
 
 

@@ -3,7 +3,7 @@
 What does not depend on a target is done once: only gateways with variables are completed for each.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -56,10 +56,23 @@ class _Share:
     problems: tuple[Problem, ...]
 
 
-def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: datetime) -> Judged:
+def _every_file(_file: str) -> bool:
+    return True
+
+
+def judge(
+    project: Project,
+    loaded: Loaded,
+    targets: Sequence[Target],
+    *,
+    now: datetime,
+    asked: Callable[[str], bool] = _every_file,
+) -> Judged:
     """Judge all that was loaded, for `targets`; `now` is UTC.
 
-    The other targets of the project count too, in one thing: what they use is not unused.
+    The other targets of the project count too, in one thing: what they use is not unused. Rules
+    that look at one gateway alone pass over those in files that are not `asked` about: nobody will
+    be shown what they find.
     """
     certificates = CertificateFiles(project.root)
     completer = Completer(certificates)
@@ -85,7 +98,7 @@ def judge(project: Project, loaded: Loaded, targets: Sequence[Target], *, now: d
             *common.problems,
             *share.problems,
             *secrets.problems,
-            *_by_rules(share, context, secrets, _unknowable(secrets, all_read=all_read)),
+            *_by_rules(share, context, secrets, _unknowable(secrets, all_read=all_read), asked),
         )
         found += promote(problems, target)
     return Judged(
@@ -191,9 +204,18 @@ def _unknowable(secrets: SecretFiles, *, all_read: bool) -> frozenset[str]:
 
 
 def _by_rules(
-    share: _Share, context: Context, secrets: SecretFiles, unknowable: frozenset[str]
+    share: _Share,
+    context: Context,
+    secrets: SecretFiles,
+    unknowable: frozenset[str],
+    asked: Callable[[str], bool],
 ) -> list[Problem]:
-    found = [problem for declared in share.valid for problem in check_gateway(declared, context)]
+    found = [
+        problem
+        for declared in share.valid
+        if asked(declared.source.file)
+        for problem in check_gateway(declared, context)
+    ]
     found += check_together(share.all, context)
     found += key_problems(share.all, context.target, secrets)
     if unknowable:

@@ -40,17 +40,16 @@ BREAKER: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to apply. `seconds` is how long one gateway may take to connect."""
+    """How to apply: how many changes at once, and how many of them on one mail host.
+
+    `seconds` is how long one gateway may take to connect.
+    """
 
     parallel: int = 8
+    per_host: int = 4
     wait: bool = True
     seconds: float = 60.0
     keep_going: bool = False
-
-    @property
-    def per_host(self) -> int:
-        """Changes at once on one mail host, so that no server meets all of them together."""
-        return max(4, self.parallel // 2)
 
 
 @dataclass(frozen=True, slots=True)

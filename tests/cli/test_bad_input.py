@@ -32,10 +32,8 @@ COMMANDS: Final = {
     "rebuild": ("rebuild", "a"),
     "disconnect": ("disconnect", "a"),
 }
-# `b` has what `a` has, from the same certificate file; and every merge key is a fault of its own
-A_TWIN: Final = re.compile(
-    r"gateways.d/mail.yaml:17:23: |gateways.d/x.yaml:\d+:\d+: error.merge-key."
-)
+# `b` has what `a` has, from the same certificate file
+A_TWIN: Final = re.compile(r"gateways.d/mail.yaml:17:23: ")
 READING: Final = ("validate", "plan", "apply")
 PLATFORM: Final = ("plan", "apply", "status", "rebuild", "disconnect")
 
@@ -101,7 +99,9 @@ def _expect_message(ran: Ran, one: Case) -> None:
     assert one.words in found[0]
     if one.place:
         others = [line for line in said if ": error[" in line and line not in found]
-        assert all(A_TWIN.match(line) for line in others), f"nothing that follows from it: {said}"
+        # of a bomb each line is a mistake of its own, which is told too
+        if one.damage is not BOMB:
+            assert all(A_TWIN.match(line) for line in others), f"nothing that follows: {said}"
 
 
 # --- declarations
@@ -137,6 +137,7 @@ ALIASES: Final = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 MERGES: Final = "a0: &a0 {k: v}\n" + "".join(
     f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 25)
 )
+BOMB: Final = text(MERGES)
 DECLARATIONS: Final = {
     "not YAML": case(text("gateways: ["), 3, f"{X}:2:1", "a value is missing here"),
     "not UTF-8": case(text(b"gateways:\n  \xff: 1\n"), 3, f"{X}:2:3", "not UTF-8"),
@@ -147,7 +148,7 @@ DECLARATIONS: Final = {
     "10 MB": case(text("#" * 10_000_000), 3, f"{X}:1:1", "larger than 1 MiB"),
     "one byte too much": case(text("#" * (MAX_BYTES + 1)), 3, f"{X}:1:1", "larger than 1 MiB"),
     "alias bomb": case(text(ALIASES), 3, f"{X}:5:10", "10,000 values"),
-    "merge bomb": case(text(MERGES), 3, f"{X}:2:10", "merge keys"),
+    "merge bomb": case(BOMB, 3, f"{X}:2:10", "merge keys"),
     "3,000 deep": case(text("gateways: " + "[" * 3000), 3, f"{X}:1:74", "more than 64"),
     "duplicate key": case(
         text("gateways:\n  x: {host: a}\n  x: {host: b}\n"), 3, f"{X}:3:3", "is on line 2"
@@ -536,7 +537,7 @@ DATABASES: Final = {
         database(lambda data: data[:4096] + bytes(4096) + data[8192:]),
         "damaged",
     ),
-    "a folder": (_folder_for_database, "cannot be opened"),
+    "a folder": (_folder_for_database, "is not a file"),
 }
 
 

@@ -194,6 +194,22 @@ def test_a_broken_gateway_still_takes_its_name(folder: Folder) -> None:
     assert about(twice, ["gateways.d/c.yaml"]) == ()
 
 
+def test_of_a_file_that_was_asked_about_nothing_is_missed(folder: Folder) -> None:
+    """Each gateway warns by a rule of its own, and both together clash."""
+    plain = "gateways:\n  {name}: {{protocol_type: IMAP, encryption_mode: NONE}}\n"
+    folder.write(DEFAULTS + plain.format(name="one"), "a.yaml")
+    folder.write(DEFAULTS + plain.format(name="two"), "b.yaml")
+    project, loaded = folder.project(), load(folder.root, "gateways.d")
+    targets = [*project.targets.values()]
+    everything = judge(project, loaded, targets, now=NOW).problems
+    file = "gateways.d/b.yaml"
+    asked = judge(project, loaded, targets, now=NOW, asked=lambda one: one == file).problems
+    assert about(asked, [file]) == about(everything, [file])
+    slugs = {"plaintext-connection", "duplicate-mailbox"}
+    assert slugs <= {one.rule for one in about(asked, [file])}
+    assert "plaintext-connection" not in {one.rule for one in about(asked, ["gateways.d/a.yaml"])}
+
+
 def test_a_gateway_with_a_bad_name_goes_no_further(folder: Folder) -> None:
     folder.write(DEFAULTS + "gateways:\n  one two: {protocol_type: IMAP}\n")
     judged = folder.judge()

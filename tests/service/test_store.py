@@ -345,7 +345,7 @@ def _folder(path: Path) -> None:
         (_text_file, "damaged, or not a database", "restore a backup"),
         (_truncated, "damaged, or not a database", "restore a backup"),
         (_flipped, "damaged, or not a database", "restore a backup"),
-        (_folder, "cannot be opened|Is a directory", ""),
+        (_folder, "is not a file", "another database"),
     ],
 )
 def test_what_is_refused_is_left_as_it_was(

@@ -1,0 +1,92 @@
+"""Runs commands side by side and says how long they took and how much memory they needed.
+
+Each command is a process of its own. Those that are compared run in turn, so that whatever else the
+machine does meets all of them.
+"""
+
+import os
+import statistics
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median of some figures, and how far they lie apart."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Self:
+        return cls(statistics.median(figures), min(figures), max(figures))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.low:.3g}-{self.high:.3g})"
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the commands that are compared. `before` is done ahead of each run, unmeasured."""
+
+    command: Sequence[str | Path]
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    before: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What all runs of one side took: seconds, and the peak of its largest process in MiB."""
+
+    seconds: Spread
+    memory: Spread
+
+
+class Failed(Exception):
+    """A command that was to be measured did not end with 0: its figures would mean nothing."""
+
+
+def compare(sides: Sequence[Side], runs: int) -> list[Figures]:
+    """Run all sides in turn, `runs` times."""
+    samples = [[_run(side) for side in sides] for _ in range(runs)]
+    return [
+        Figures(
+            Spread.of([seconds for seconds, _ in of_one]),
+            Spread.of([memory for _, memory in of_one]),
+        )
+        for of_one in zip(*samples, strict=True)
+    ]
+
+
+def _run(side: Side) -> tuple[float, float]:
+    """Seconds and MiB of one run, from before its start to after its end."""
+    side.before()
+    start = perf_counter()
+    process = subprocess.Popen(
+        [str(word) for word in side.command],
+        cwd=side.folder,
+        env={**os.environ, **side.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None  # noqa: S101 - it was asked for
+    said = process.stderr.read()
+    process.stderr.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        tail = said.decode(errors="replace")[-2000:]
+        raise Failed(f"{side.command} ended with {process.returncode}\n{tail}")
+    return seconds, usage.ru_maxrss / 1024
