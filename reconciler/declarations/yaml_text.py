@@ -21,10 +21,11 @@ _ORDINARY: Final = bytes(range(0x20, 0x7F)) + b"\n\r\t"
 _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # NEL, LS and PS are left out too: libyaml ends a line there and editors do not, so that a reader
 # of the file would see something else than the program.
-_FORBIDDEN: Final = re.compile(
+# Both are compiled when first needed, which they seldom are: it takes as long as reading ten files.
+_FORBIDDEN: Final = (
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-_NOT_IN_VALUES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
+_NOT_IN_VALUES: Final = "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]"
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
@@ -53,7 +54,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _check_characters(characters: str) -> None:
-    found = _FORBIDDEN.search(characters)
+    found = re.search(_FORBIDDEN, characters)
     if found is None:
         return
     line, column = _where(characters[: found.start()])
@@ -68,7 +69,7 @@ def _where(before: str) -> tuple[int, int]:
 
 def has_control_character(value: str) -> bool:
     """Whether an escape of a quoted scalar gave a character that belongs in no field."""
-    return not value.isprintable() and _NOT_IN_VALUES.search(value) is not None
+    return not value.isprintable() and re.search(_NOT_IN_VALUES, value) is not None
 
 
 _TAB: Final = "a tab cannot indent a line"
