@@ -184,11 +184,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _identify(connection: sqlite3.Connection, path: Path) -> int:
     """The database's version; 0 for one that is still empty."""
-    application = _number(connection, "PRAGMA application_id")
-    version = _number(connection, "PRAGMA user_version")
-    if application != APPLICATION_ID and (
-        application or version or _number(connection, "SELECT count(*) FROM sqlite_master")
-    ):
+    application, version, tables = _identity(connection)
+    if application != APPLICATION_ID and (application or version or tables):
         raise PlatformUnavailable(
             f"database {path}: it belongs to another program",
             "name another file as `database` of the target; nothing was changed in this one",
@@ -200,6 +197,20 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
             "update this program; nothing was changed in the database",
         )
     return version
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Whose it is, its version, how many tables: at one moment, for others may be making it now."""
+    connection.execute("BEGIN")
+    try:
+        return (
+            _number(connection, "PRAGMA application_id"),
+            _number(connection, "PRAGMA user_version"),
+            _number(connection, "SELECT count(*) FROM sqlite_master"),
+        )
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ import errno
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -437,3 +438,14 @@ def test_a_mistake_in_our_sql_is_not_taken_for_a_fault_of_the_file(
 def test_a_full_disk_is_named(path: Path) -> None:
     with pytest.raises(PlatformUnavailable, match="No space left on device"), translated(path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_many_may_make_the_same_database_at_once(tmp_path: Path) -> None:
+    """None takes the half-made file of another for a stranger's."""
+    for number in range(20):
+        path = tmp_path / f"{number}.db"
+        with ThreadPoolExecutor(6) as threads:
+            opened = list(threads.map(open_writable, [path] * 6))
+        for connection in opened:
+            assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+            connection.close()
