@@ -93,12 +93,6 @@ class SecretsUnavailable(GatewaysError):
     exit_code = ExitCode.SECRETS
 
 
-class ConnectionFailed(GatewaysError):
-    """A mail server did not accept a session."""
-
-    exit_code = ExitCode.CONNECTION
-
-
 class PlatformUnavailable(GatewaysError):
     """The platform cannot be reached, refuses us, or cannot store what it is given."""
 

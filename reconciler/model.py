@@ -6,7 +6,7 @@ fields. Desired and actual are the same `Gateway`, so that a diff compares like 
 
 import hashlib
 import hmac
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -459,10 +459,6 @@ class Selection:
     only: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def everything(self) -> bool:
-        return not self.only and not self.labels
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -595,10 +591,6 @@ class Actor:
     name: str
     commit: str | None = None
     run: str = ""
-
-
-def sorted_by_name(gateways: Iterable[ActualGateway]) -> tuple[ActualGateway, ...]:
-    return tuple(sorted(gateways, key=lambda actual: actual.gateway.name))
 
 
 def gateway_of(problem: Problem, names: Container[str]) -> str | None:

@@ -59,20 +59,18 @@ def _validate(
     from reconciler.clock import now
     from reconciler.declarations.cache import ParseCache
     from reconciler.declarations.load import load
-    from reconciler.declarations.validate import judge
+    from reconciler.declarations.validate import about, judge, stands_in
 
     loaded = load(project.root, targets[0].declarations, ParseCache.open(project.root))
     wanted = [_relative(file, project.root) for file in files] or ["."]
 
     def asked(file: str) -> bool:
-        return _stands_in(file, wanted)
+        return stands_in(file, wanted)
 
     verdict = judge(project, loaded, targets, now=now(), asked=asked)
     declared = {one.name: one for some in verdict.declared.values() for one in some}
     left_out = {name for name, one in declared.items() if not _selected(one, settings)}
-    problems = [
-        one for one in verdict.problems if asked(one.place.file) and not gateway_of(one, left_out)
-    ]
+    problems = [one for one in about(verdict.problems, wanted) if not gateway_of(one, left_out)]
     return _tell(problems, loaded.files, len(declared.keys() - left_out), settings)
 
 
@@ -80,14 +78,6 @@ def _selected(declared: "Declared", settings: Settings) -> bool:
     if settings.only and not any(fnmatchcase(declared.name, glob) for glob in settings.only):
         return False
     return set(settings.pairs) <= set((declared.fields.get("labels") or {}).items())
-
-
-def _stands_in(file: str, wanted: Sequence[str]) -> bool:
-    """Whether a file is one of those wanted, or in a folder that is.
-
-    A clash of two gateways is a problem of each, so either file brings it up.
-    """
-    return any(one in (file, ".") or file.startswith(f"{one}/") for one in wanted)
 
 
 def _tell(problems: Sequence[Problem], files: int, gateways: int, settings: Settings) -> ExitCode:

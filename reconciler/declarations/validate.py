@@ -27,7 +27,7 @@ from reconciler.declarations.variables import Renderer, TemplateFault, is_templa
 from reconciler.declarations.wording import quote
 from reconciler.model import Problem, Severity, Target
 
-__all__ = ["Judged", "about", "judge"]
+__all__ = ["Judged", "about", "judge", "stands_in"]
 
 
 _UNUSED: Final = frozenset({"unused-secret", "unreferenced-certificate"})
@@ -114,7 +114,12 @@ def about(problems: Iterable[Problem], files: Collection[str]) -> tuple[Problem,
     A clash of two gateways is a problem of each, so either file brings it up.
     """
     wanted = {file.removeprefix("./") for file in files}
-    return tuple(problem for problem in problems if problem.place.file in wanted)
+    return tuple(problem for problem in problems if stands_in(problem.place.file, wanted))
+
+
+def stands_in(file: str, wanted: Collection[str]) -> bool:
+    """Whether a file is one of those wanted, or in a folder that is."""
+    return any(one in (file, ".") or file.startswith(f"{one}/") for one in wanted)
 
 
 def _joined(parts: Sequence[Gateways]) -> Gateways:

@@ -10,13 +10,14 @@ import re
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import pyrage
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from reconciler import clock
 from reconciler.declarations.sops.cipher import KEY_BYTES
 from reconciler.declarations.sops.shape import ANCHORS, HOSTS, NAME, VALUE
 from reconciler.errors import WrongUsage
@@ -55,9 +56,9 @@ def encrypt(
             continue
         digest.update(text.encode())
         lines.append(f"{indent}{_sealed(key, text, ':'.join(keys) + ':')}")
-    stamp = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mac = _sealed(key, digest.hexdigest().upper(), stamp)
-    block = ["sops:", "    age:", *wrapped, f'    lastmodified: "{stamp}"', f"    mac: {mac}"]
+    at = clock.stamp(now or clock.now())
+    mac = _sealed(key, digest.hexdigest().upper(), at)
+    block = ["sops:", "    age:", *wrapped, f'    lastmodified: "{at}"', f"    mac: {mac}"]
     block += ["    unencrypted_suffix: _unencrypted", f"    version: {_VERSION}"]
     return ("\n".join([*lines, *block]) + "\n").encode()
 
