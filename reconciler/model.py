@@ -586,11 +586,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, for the audit trail: a person or job, the commit, and the run."""
+    """Who does something, for the audit trail: a person or job, the commit, and the run.
+
+    These are what the caller says of itself. `token` is what the service knows: the id of the
+    token that a request came with.
+    """
 
     name: str
     commit: str | None = None
     run: str = ""
+    token: str = ""
 
 
 def gateway_of(problem: Problem, names: Container[str]) -> str | None:

@@ -19,6 +19,14 @@ PACKAGE: Final = ROOT / "reconciler"
 # Modules that every layer may use: they know nothing of gateways' ways.
 SHARED: Final = ("reconciler", "reconciler.errors", "reconciler.clock", "reconciler.files")
 
+# What the service and its clients both speak.
+BETWEEN: Final = (
+    "reconciler.messages",
+    "reconciler.tokens",
+    "reconciler.wire",
+    "reconciler.wire_mail",
+)
+
 # A layer, and what of ours it may import beside itself and what is shared.
 ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.model": (),
@@ -27,16 +35,21 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.files": ("reconciler.model",),
     "reconciler.schemas": ("reconciler.model",),
     "reconciler.git": ("reconciler.model",),
+    "reconciler.messages": (),
+    "reconciler.tokens": ("reconciler.model",),
+    "reconciler.wire": ("reconciler.model",),
+    "reconciler.wire_mail": ("reconciler.messages",),
     "reconciler.declarations": ("reconciler.model", "reconciler.schemas"),
     "reconciler.engine": ("reconciler.model", "reconciler.schemas", "reconciler.platforms"),
-    "reconciler.report": ("reconciler.model", "reconciler.schemas"),
-    "reconciler.service": ("reconciler.model", "reconciler.schemas"),
-    "reconciler.platforms": ("reconciler.model", "reconciler.schemas"),
+    "reconciler.report": ("reconciler.model", "reconciler.schemas", "reconciler.messages"),
+    "reconciler.service": ("reconciler.model", "reconciler.schemas", *BETWEEN),
+    "reconciler.platforms": ("reconciler.model", "reconciler.schemas", *BETWEEN),
     "reconciler.platforms.embedded": (
         "reconciler.model",
         "reconciler.schemas",
         "reconciler.platforms",
         "reconciler.service",
+        *BETWEEN,
     ),
     "reconciler.pipeline": (
         "reconciler.model",

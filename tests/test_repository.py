@@ -113,11 +113,13 @@ def test_runtime_requirements_are_few_and_known() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[<>=~!\[; ]", text)[0] for text in project["dependencies"]}
     assert names == {
+        "aiohttp",
         "click",
         "cryptography",
         "jinja2",
         "jsonschema",
         "jsonschema-rs",
+        "prometheus-client",
         "pyrage",
         "pyyaml",
         "referencing",

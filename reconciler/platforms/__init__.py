@@ -1,6 +1,6 @@
 """Where gateways live: one small protocol, and an explicit table of what fits it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from reconciler.errors import InvalidInput
+from reconciler.messages import InboxPage, OutgoingMessage, SentMessage
 from reconciler.model import (
     Actor,
     ActualGateway,
@@ -98,15 +99,43 @@ class Platform(ReadablePlatform, Protocol):
         ...
 
 
+class Mail(Protocol):
+    """Sending and receiving through gateways, which a platform that holds sessions offers too."""
+
+    async def send(self, name: str, message: OutgoingMessage, *, key: str) -> SentMessage:
+        """Hand a message over; when this returns it is on disk, and no more than once for a key.
+
+        Raises:
+            InvalidInput: the message cannot be sent as it is, for example in the gateway's charset.
+            RevisionMoved: there is no such gateway.
+            Blocked: the gateway cannot send.
+
+        """
+        ...
+
+    async def sent(self, name: str, message_id: str) -> SentMessage:
+        """What has become of a message, by the id that `send` gave."""
+        ...
+
+    async def inbox(self, name: str, *, after: str = "", limit: int = 100) -> InboxPage:
+        """What came in after a cursor; from the first message that is kept where there is none."""
+        ...
+
+    async def raw(self, name: str, message_id: str) -> AsyncIterator[bytes]:
+        """A received message as it came, in pieces."""
+        ...
+
+
 Opener = Callable[[Target, Path], Platform]
 
 # module:attribute, so that a platform's imports are paid for only by those who use it
 PLATFORMS: Mapping[str, str] = {
     "embedded": "reconciler.platforms.embedded:open_platform",
+    "http": "reconciler.platforms.http:open_platform",
 }
 
 # what gateways.yaml accepts already, so that it need not change later
-_LATER: Final = frozenset({"http", "runbook"})
+_LATER: Final = frozenset({"runbook"})
 
 
 def open_platform(target: Target, root: Path) -> Platform:

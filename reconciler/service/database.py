@@ -15,7 +15,7 @@ from urllib.parse import quote
 from reconciler.errors import PlatformUnavailable
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-VERSION: Final = 1
+VERSION: Final = 5
 """The number of the last migration; a test holds the two together."""
 
 APPLICATION_ID: Final = 0x47415445

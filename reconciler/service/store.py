@@ -50,6 +50,7 @@ class AuditEntry:
     action: str
     revision: str
     changes: str
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ class Store:
     def write_audit(self, entry: AuditEntry) -> None:
         self._connection.execute(
             "INSERT INTO audit (tenant, at, actor, git_commit, run, gateway, action, revision, "
-            "changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "changes, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.tenant,
                 entry.at,
@@ -214,19 +215,20 @@ class Store:
                 entry.action,
                 int(entry.revision),
                 entry.changes,
+                entry.token,
             ),
         )
 
     def audit(self, gateway: str | None = None) -> tuple[AuditEntry, ...]:
         """The audit trail in the order of writing, of one gateway or of all."""
         rows = self._connection.execute(
-            "SELECT at, actor, git_commit, run, gateway, action, revision, changes FROM audit "
-            "WHERE tenant = ? AND (? IS NULL OR gateway = ?) ORDER BY id",
+            "SELECT at, actor, git_commit, run, gateway, action, revision, changes, token "
+            "FROM audit WHERE tenant = ? AND (? IS NULL OR gateway = ?) ORDER BY id",
             (self.tenant, gateway, gateway),
         )
         return tuple(
-            AuditEntry(at, actor, commit, run, name, action, str(revision), changes)
-            for at, actor, commit, run, name, action, revision, changes in rows
+            AuditEntry(at, actor, commit, run, name, action, str(revision), changes, token)
+            for at, actor, commit, run, name, action, revision, changes, token in rows
         )
 
     def answer(self, key: str) -> tuple[str, Sequence[Any]] | None:

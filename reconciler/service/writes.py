@@ -286,6 +286,7 @@ class Writes:
             action=action.value,
             revision=str(int(before.revision) + 1 if before else 1),
             changes=changes,
+            token=asked.actor.token,
         )
         self.store.write_audit(entry)
 

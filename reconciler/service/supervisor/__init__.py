@@ -1,0 +1,1 @@
+"""Keeping the session of every connected gateway."""
