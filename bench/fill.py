@@ -14,8 +14,9 @@ from reconciler.declarations.project import load_project
 from reconciler.model import Actor, DesiredGateway, StatusState
 from reconciler.pipeline import state
 from reconciler.platforms.embedded import TENANT
-from reconciler.service.database import open_writable, transaction
+from reconciler.service.database import open_writable
 from reconciler.service.store import Store
+from reconciler.service.upgrade import transaction
 from reconciler.service.vault import Vault
 from reconciler.service.writes import Asked, Writes
 

@@ -69,10 +69,23 @@ class InvalidInput(GatewaysError):
         self.problems = tuple(problems)
 
 
+class UnfitMessage(InvalidInput):
+    """A message cannot be sent as it is; `field` is the one to mend, `why` says what is wrong."""
+
+    def __init__(self, field: str, why: str, hint: str = "") -> None:
+        super().__init__(f"{field}: {why}", hint)
+        self.field = field
+        self.why = why
+
+
 class Blocked(GatewaysError):
     """The guard refuses the whole plan."""
 
     exit_code = ExitCode.BLOCKED
+
+
+class NotOurs(Blocked):
+    """The gateway belongs to another owner."""
 
 
 class StalePlan(GatewaysError):
@@ -99,10 +112,26 @@ class PlatformUnavailable(GatewaysError):
     exit_code = ExitCode.PLATFORM
 
 
+class Sealed(PlatformUnavailable):
+    """The key for passwords at rest is missing, wrong, or not fit for use."""
+
+
+class KeyReused(PlatformUnavailable):
+    """The key of a write was used for another write."""
+
+
 class RevisionMoved(GatewaysError):
     """The gateway changed between plan and write: nothing was written for it."""
 
     exit_code = ExitCode.STALE
+
+
+class AlreadyThere(RevisionMoved):
+    """The gateway to be created is on the platform already."""
+
+
+class NotThere(RevisionMoved):
+    """The gateway is not on the platform."""
 
 
 class WrongUsage(GatewaysError):

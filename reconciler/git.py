@@ -12,14 +12,14 @@ from typing import Final
 
 from reconciler.model import Commit
 
-_COMMAND: Final = (
+_GIT: Final = (
     "git",
     "--no-optional-locks",
     *("-c", "safe.bareRepository=explicit"),
     *("-c", "core.fsmonitor=false"),
     *("-c", f"core.hooksPath={os.devnull}"),
-    *("status", "--porcelain=v2", "--branch", "--ignore-submodules=all", "--"),
 )
+_STATUS: Final = ("status", "--porcelain=v2", "--branch", "--ignore-submodules=all", "--")
 _KEPT: Final = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "LANG", "USER", "TMPDIR"})
 _KEPT_PREFIXES: Final = ("LC_", "GIT_CONFIG", "GIT_CEILING")
 _SECONDS: Final = 20
@@ -29,27 +29,42 @@ def commit_of(
     root: Path, paths: Sequence[str], *, environ: Mapping[str, str] = os.environ
 ) -> Commit | None:
     """The commit that `root` is at; None outside a repository, or where git does not answer."""
+    answer = _answer(root, (*_STATUS, *paths), environ)
+    if answer is None:
+        return None
+    lines = answer.decode("utf-8", "replace").splitlines()
+    head = next((line.split()[2] for line in lines if line.startswith("# branch.oid")), None)
+    commit = None if head in (None, "(initial)") else head
+    return Commit(commit, any(not line.startswith("#") for line in lines))
+
+
+def file_at(
+    root: Path, ref: str, name: str, *, environ: Mapping[str, str] = os.environ
+) -> bytes | None:
+    """A file of `root` as another commit has it; None if git cannot tell."""
+    if ref.startswith("-") or ":" in ref:  # an option, or a path of the commit's own
+        return None
+    commit = _answer(root, ("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"), environ)
+    if commit is None:
+        return None
+    return _answer(root, ("cat-file", "blob", f"{commit.decode().strip()}:./{name}"), environ)
+
+
+def _answer(root: Path, arguments: Sequence[str], environ: Mapping[str, str]) -> bytes | None:
     if _poses_as_repository(root.resolve()):
         return None
     try:
         answer = subprocess.run(
-            [*_COMMAND, *paths],
+            [*_GIT, *arguments],
             cwd=root,
             env=_environ(environ),
             capture_output=True,
-            encoding="utf-8",
-            errors="replace",
             timeout=_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if answer.returncode:
-        return None
-    lines = answer.stdout.splitlines()
-    head = next((line.split()[2] for line in lines if line.startswith("# branch.oid")), None)
-    commit = None if head in (None, "(initial)") else head
-    return Commit(commit, any(not line.startswith("#") for line in lines))
+    return None if answer.returncode else answer.stdout
 
 
 def _poses_as_repository(root: Path) -> bool:

@@ -100,8 +100,8 @@ class ReceivedMessage:
     """A message that came in. Its raw bytes are kept as they came; this is read from them.
 
     `sender` is the address of From, in lower case (ASCII letters) unless the gateway is case
-    sensitive. `defects` say what could not be read; `resync` that the mailbox was numbered anew
-    and this may have been seen before.
+    sensitive. `received_at` is when the gateway took it in. `defects` say what could not be read or
+    fetched; `resync` that the mailbox was numbered anew and this may have been seen before.
     """
 
     id: str
@@ -119,7 +119,36 @@ class ReceivedMessage:
 
 @dataclass(frozen=True, slots=True)
 class InboxPage:
-    """Messages in the order in which they were stored; `cursor` asks for what comes after them."""
+    """Messages in the order in which they were stored; `cursor` asks for what comes after them.
+
+    `dropped` is how many came between the cursor that was asked with and the first of these, and
+    are no longer kept.
+    """
 
     messages: tuple[ReceivedMessage, ...]
     cursor: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedPart:
+    """A part of a received message that is no text to be shown; `size` is that of its content."""
+
+    name: str
+    content_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """What a received message says, read on demand. `headers` are decoded, in their order.
+
+    Texts are what the sender wrote, so HTML among them is not safe to show. `defects` say what
+    could not be read.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    html: str = ""
+    attachments: tuple[AttachedPart, ...] = ()
+    defects: tuple[str, ...] = ()

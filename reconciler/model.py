@@ -419,6 +419,27 @@ class Warned:
     message: str
 
 
+class CheckState(StrEnum):
+    """Whether a change's connection works; `unknown` where nobody has tried."""
+
+    WORKS = "works"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What trying a change's connection found, up to the rung that was asked for.
+
+    `before` is what the platform knows of the connection that the change would replace.
+    """
+
+    state: CheckState
+    rung: str
+    before: CheckState = CheckState.UNKNOWN
+    failure: Failure | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One gateway's difference. `reason` is for people: nothing decides on it."""
@@ -433,6 +454,7 @@ class Change:
     place: Place | None = None
     revision: str | None = None
     warnings: tuple[Warned, ...] = ()
+    check: Check | None = None
 
     @property
     def blocked(self) -> bool:
@@ -461,12 +483,22 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A setting of the target that is one thing in the tree and another where policy comes from."""
+
+    setting: str
+    policy: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The sorted changes of one target, as data: it holds no secret and cannot run itself.
 
     `blocked` are the reasons that block the plan as a whole; `complete` says that all was read;
     `refreshed`, that sessions were tried anew; `secrets_compared`, that there was a key to tell
-    whether a password was rotated.
+    whether a password was rotated. `policy_from` names the commit whose policy was kept to, if it
+    is not the tree's own, and `policy` where the tree would have another.
     """
 
     target: str
@@ -485,6 +517,8 @@ class Plan:
     selection: Selection = field(default_factory=Selection)
     refreshed: bool = False
     secrets_compared: bool = True
+    policy_from: str = ""
+    policy: tuple[PolicyChange, ...] = ()
 
     @property
     def planned(self) -> tuple[Change, ...]:
@@ -553,12 +587,29 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which nothing is applied: between two moments, or each week between two others.
+
+    The moments are UTC, ISO 8601 with a Z; `weekly` is written `Fri 18:00 - Mon 06:00`, in the time
+    of `timezone`.
+    """
+
+    reason: str
+    since: str = ""
+    until: str = ""
+    weekly: str = ""
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What the guard allows. None lifts a budget."""
+    """What the guard allows. None lifts a budget; without globs every name and host is allowed."""
 
     max_disconnects: int | None = 0
     max_reconnects: int | None = None
     allow_hosts: tuple[str, ...] = ()
+    allow_names: tuple[str, ...] = ()
+    freeze: tuple[Freeze, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -582,6 +633,7 @@ class Target:
     limits: Limits = field(default_factory=Limits)
     errors: frozenset[str] = frozenset()
     sops_key_services: tuple[str, ...] = ()
+    check_logins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from reconciler.model import (
     Digests,
     Limits,
     Plan,
+    PolicyChange,
     Problem,
     Selection,
     Target,
@@ -54,12 +55,14 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a plan is asked for beyond the target's settings."""
+    """What a plan is asked for beyond the target's settings; `policy` says where these are from."""
 
     selection: Selection = field(default_factory=Selection)
     limits: Limits | None = None
     refresh: bool = False
     adopting: frozenset[str] = frozenset()
+    policy_from: str = ""
+    policy: tuple[PolicyChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,12 @@ async def make_plan(
         selection=wish.selection,
         refreshed=wish.refresh,
         secrets_compared=desired.secrets_compared,
+        policy_from=wish.policy_from,
+        policy=wish.policy,
     )
-    plan = guard.guard(plan, wish.limits or target.limits, wanted, chosen.actual)
+    limits = wish.limits or target.limits
+    plan = guard.guard(plan, limits, wanted, chosen.actual)
+    plan = guard.refuse_frozen(plan, limits.freeze)
     plan = guard.refuse_empty(plan, len(desired.gateways), len(stated.outside))
     return Planned(planfile.sealed(plan), wanted, chosen.actual)
 

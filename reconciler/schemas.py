@@ -37,6 +37,10 @@ class SchemaError:
     of_name: bool = False
 
 
+Worder = Callable[[Any], list[SchemaError]]
+"""Everything that is wrong with a value."""
+
+
 @cache
 def folder() -> Path:
     """Where the schemas are: beside the code in a wheel, beside the package in a checkout."""
@@ -107,28 +111,38 @@ def errors(name: str, definition: str, value: Any) -> list[SchemaError]:
 
     Stricter than the gate in one thing: 465.0 is no whole number here.
     """
-    return [
-        SchemaError(
-            tuple(error.absolute_path),
-            error.validator,
-            error.validator_value,
-            error.instance,
-            error.schema,
-            "propertyNames" in error.absolute_schema_path,
-        )
-        for error in _worder(name, definition).iter_errors(value)
-    ]
+    return _worder(name, definition)(value)
 
 
 @cache
-def _worder(name: str, definition: str) -> Any:
+def _worder(name: str, definition: str) -> Worder:
+    return compile_worder(rooted(name, definition))
+
+
+def compile_worder(schema: Schema) -> Worder:
+    """Say what is wrong by any schema that refers to nothing outside itself."""
     from jsonschema import validators  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415
 
     base = validators.Draft202012Validator
     whole = base.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int)
     strict = cast(Any, validators.extend)(base, type_checker=whole)
-    return strict(rooted(name, definition), registry=Registry())
+    validator = strict(schema, registry=Registry())
+
+    def found(value: Any) -> list[SchemaError]:
+        return [
+            SchemaError(
+                tuple(error.absolute_path),
+                error.validator,
+                error.validator_value,
+                error.instance,
+                error.schema,
+                "propertyNames" in error.absolute_schema_path,
+            )
+            for error in validator.iter_errors(value)
+        ]
+
+    return found
 
 
 def _refuse(uri: str) -> Any:

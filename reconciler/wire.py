@@ -4,7 +4,8 @@ A certificate travels once, by its digest; a password goes in and never comes ou
 """
 
 from collections.abc import Mapping
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 from reconciler.model import (
     CERTIFICATE_FIELD,
@@ -43,8 +44,13 @@ def gateway_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> Gateway:
         LookupError, TypeError, ValueError: it is not what `gateway_data` writes.
 
     """
+    for key, kinds in _GATEWAY:
+        if type(data[key]) not in kinds:
+            raise TypeError(key)
     named = data[CERTIFICATE_FIELD]
-    certificate = Certificate(named["file"], pems[named["digest"]]) if named else None
+    certificate = _certificate_from(named, pems) if named else None
+    if data["labels"]:
+        _expect_texts(data["labels"])
     return Gateway.of(data["name"], data, certificate)
 
 
@@ -71,14 +77,14 @@ def desired_from(data: Mapping[str, Any]) -> DesiredGateway:
 
     """
     password = data["password"]
-    value, fingerprint = password["value"], password["fingerprint"]
+    value, fingerprint = _text_or_none(password["value"]), _text_or_none(password["fingerprint"])
     return DesiredGateway(
         gateway_from(data["gateway"], data["certificates"]),
         _nowhere,
-        ciphertext=password["ciphertext"],
+        ciphertext=_text_or_none(password["ciphertext"]),
         password=None if value is None else Secret(value),
         fingerprint=Fingerprint.parse(fingerprint) if fingerprint else None,
-        password_known=password["known"],
+        password_known=_flag(password["known"]),
     )
 
 
@@ -108,14 +114,14 @@ def actual_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> ActualGatew
     applied: Gateway | None = gateway
     if "applied" in data:
         applied = gateway_from(data["applied"], pems) if data["applied"] else None
-    fingerprint = data["fingerprint"]
+    fingerprint = _text_or_none(data["fingerprint"])
     return ActualGateway(
         gateway,
         status_from(data["status"]),
-        str(data["revision"]),
-        data["owner"],
+        _text(data["revision"]),
+        _text_or_none(data["owner"]),
         Fingerprint.parse(fingerprint) if fingerprint else None,
-        bool(data["has_password"]),
+        _flag(data["has_password"]),
         applied,
     )
 
@@ -150,13 +156,20 @@ def status_from(data: Mapping[str, Any]) -> Status:
     failure, cause = data["failure"], data["cause"]
     return Status(
         StatusState(data["state"]),
-        data["since"],
-        data["checked_at"],
-        Failure(FailureKind(failure["kind"]), failure["field"], failure["message"], failure["hint"])
-        if failure
-        else None,
+        _text(data["since"]),
+        _text(data["checked_at"]),
+        _failure_from(failure) if failure else None,
         Cause(cause) if cause else None,
-        data["actor"],
+        _text(data["actor"]),
+    )
+
+
+def _failure_from(data: Mapping[str, Any]) -> Failure:
+    return Failure(
+        FailureKind(data["kind"]),
+        _text_or_none(data["field"]),
+        _text(data["message"]),
+        _text(data["hint"]),
     )
 
 
@@ -165,7 +178,61 @@ def actor_data(actor: Actor) -> Json:
 
 
 def actor_from(data: Mapping[str, Any]) -> Actor:
-    return Actor(data["name"], data["commit"], data["run"])
+    return Actor(_text(data["name"]), _text_or_none(data["commit"]), _text(data["run"]))
+
+
+def _certificate_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> Certificate:
+    certificate = Certificate(_text(data["file"]), _text(pems[data["digest"]]))
+    if certificate.digest != data["digest"]:
+        raise ValueError("a certificate of another digest")
+    return certificate
+
+
+def _expect_texts(data: Mapping[Any, Any]) -> None:
+    for one in (*data, *data.values()):
+        _text(one)
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(type(value))
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError(type(value))
+    return value
+
+
+# what a value of JSON may be: looked up for every field, so that neither side ever has to wonder
+_TEXT: Final = frozenset({str})
+_TEXT_OR_NONE: Final = frozenset({str, NoneType})
+_FLAG: Final = frozenset({bool})
+_MAP: Final = frozenset({dict})
+_GATEWAY: Final = (
+    ("name", _TEXT),
+    ("protocol_type", _TEXT),
+    ("host", _TEXT),
+    ("port", frozenset({int})),
+    ("user_id", _TEXT_OR_NONE),
+    ("default_email_address", _TEXT_OR_NONE),
+    ("default_user_name", _TEXT_OR_NONE),
+    ("authentication_flag", _FLAG),
+    ("encoding_mode", _TEXT),
+    ("encryption_mode", _TEXT),
+    (CERTIFICATE_FIELD, frozenset({dict, NoneType})),
+    ("case_sensitivity", _FLAG),
+    ("receive_from", _TEXT),
+    ("state", _TEXT),
+    ("when_failed", _TEXT),
+    ("protect", _FLAG),
+    ("labels", _MAP),
+)
 
 
 def _nowhere() -> Place:

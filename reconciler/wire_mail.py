@@ -9,6 +9,7 @@ from reconciler.messages import (
     InboxPage,
     MessageKind,
     MessageState,
+    MessageView,
     OutgoingMessage,
     ReceivedMessage,
     Recipient,
@@ -148,8 +149,28 @@ def received_from(data: Mapping[str, Any]) -> ReceivedMessage:
 
 
 def inbox_data(page: InboxPage) -> Json:
-    return {"messages": [received_data(one) for one in page.messages], "cursor": page.cursor}
+    return {
+        "messages": [received_data(one) for one in page.messages],
+        "cursor": page.cursor,
+        "dropped": page.dropped,
+    }
 
 
 def inbox_from(data: Mapping[str, Any]) -> InboxPage:
-    return InboxPage(tuple(received_from(one) for one in data["messages"]), data["cursor"])
+    messages = tuple(received_from(one) for one in data["messages"])
+    return InboxPage(messages, data["cursor"], data["dropped"])
+
+
+def view_data(message: ReceivedMessage, view: MessageView) -> Json:
+    """A message with what it says; its defects are those of both."""
+    return {
+        **received_data(message),
+        "defects": list(dict.fromkeys((*message.defects, *view.defects))),
+        "headers": [{"name": name, "value": value} for name, value in view.headers],
+        "text": view.text,
+        "html": view.html,
+        "attachments": [
+            {"name": one.name, "content_type": one.content_type, "size": one.size}
+            for one in view.attachments
+        ],
+    }

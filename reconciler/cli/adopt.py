@@ -12,6 +12,7 @@ from reconciler.cli.common import (
     open_project,
     pass_settings,
 )
+from reconciler.cli.planning import Governed
 
 
 @click.command("adopt")
@@ -28,13 +29,13 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool) -> int:
     from reconciler.engine.apply import Options
 
     project = open_project(settings)
-    target = choose_target(project, settings)
+    ruled = Governed(choose_target(project, settings))
     refuse_unasked(ask=not yes)
     job = Job(
         replace(settings, only=names),
         project,
-        target,
-        target.limits,
+        ruled,
+        ruled.target.limits,
         Options(),
         adopting=frozenset(names),
     )

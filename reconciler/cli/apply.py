@@ -18,7 +18,15 @@ from reconciler.cli.common import (
     say,
     wait_for,
 )
-from reconciler.cli.planning import limits_of, planned_by, render, stated_by
+from reconciler.cli.planning import (
+    POLICY_FROM,
+    Governed,
+    governed,
+    limits_of,
+    planned_by,
+    render,
+    stated_by,
+)
 from reconciler.cli.progress import Progress
 from reconciler.cli.show import read_plan
 from reconciler.cli.signals import stop_on_signals
@@ -36,13 +44,17 @@ if TYPE_CHECKING:
 class Job:
     settings: Settings
     project: "Project"
-    target: Target
+    ruled: Governed
     limits: Limits
     options: "Options"
     budgets_given: bool = False
     lock_seconds: float = 0.0
     refresh: bool = False
     adopting: frozenset[str] = frozenset()
+
+    @property
+    def target(self) -> Target:
+        return self.ruled.target
 
     def wish(self, saved: Plan | None = None) -> "Wish":
         """What to plan; with a saved plan, for just what that was made for."""
@@ -55,7 +67,14 @@ class Job:
             selection = Selection(saved.selection.only, tuple(sorted(labels)))
         if saved:
             refresh = refresh or saved.refreshed
-        return Wish(selection, self.limits, refresh=refresh, adopting=self.adopting)
+        return Wish(
+            selection,
+            self.limits,
+            refresh=refresh,
+            adopting=self.adopting,
+            policy_from=self.ruled.policy_from,
+            policy=self.ruled.policy,
+        )
 
 
 @click.command("apply")
@@ -90,6 +109,7 @@ class Job:
     is_flag=True,
     help="Go on even after 3 gateways that worked before no longer connect.",
 )
+@POLICY_FROM
 @global_options(("text", "json"))
 @pass_settings
 def command(  # noqa: PLR0913 - one parameter an option
@@ -105,6 +125,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     lock_timeout: float,
     parallel: int | None,
     keep_going: bool,
+    policy_from: str | None,
 ) -> int:
     """Make the platform be as declared, and wait until every touched gateway has connected.
 
@@ -124,15 +145,15 @@ def command(  # noqa: PLR0913 - one parameter an option
     from reconciler.engine.apply import Options
 
     project = open_project(settings)
-    target = choose_target(project, settings)
+    ruled = governed(project, choose_target(project, settings), policy_from)
     saved = _saved(file) if file else None
     ask = saved is None and not yes
     refuse_unasked(ask=ask)
     job = Job(
         settings,
         project,
-        target,
-        limits_of(target, max_disconnects, max_reconnects),
+        ruled,
+        limits_of(ruled.target, max_disconnects, max_reconnects),
         replace(
             # a number that was asked for holds on one mail host too
             Options(parallel, parallel) if parallel else Options(),

@@ -12,7 +12,15 @@ from reconciler.cli.common import (
     pass_settings,
     say,
 )
-from reconciler.cli.planning import limits_of, planned_by, render, stated_by, verdict
+from reconciler.cli.planning import (
+    POLICY_FROM,
+    governed,
+    limits_of,
+    planned_by,
+    render,
+    stated_by,
+    verdict,
+)
 from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
 
@@ -23,6 +31,7 @@ from reconciler.errors import WrongUsage
 @click.option("--refresh", is_flag=True, help="Log in again to see which sessions work now.")
 @click.option("--max-disconnects", type=click.IntRange(0), help="How many removals to allow.")
 @click.option("--max-reconnects", type=click.IntRange(0), help="How many remade connections.")
+@POLICY_FROM
 @global_options(("text", "json", "markdown"))
 @pass_settings
 def command(  # noqa: PLR0913 - one parameter an option
@@ -33,6 +42,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     refresh: bool,
     max_disconnects: int | None,
     max_reconnects: int | None,
+    policy_from: str | None,
 ) -> int:
     """Show what would be done and why; nothing is changed, and nothing can be.
 
@@ -51,9 +61,15 @@ def command(  # noqa: PLR0913 - one parameter an option
     if str(out) == "-":
         raise WrongUsage("--out names a file", "to standard output: --format json")
     project = open_project(settings)
-    target = choose_target(project, settings)
-    limits = limits_of(target, max_disconnects, max_reconnects)
-    wish = Wish(settings.selection(target), limits, refresh=refresh)
+    ruled = governed(project, choose_target(project, settings), policy_from)
+    target = ruled.target
+    wish = Wish(
+        settings.selection(target),
+        limits_of(target, max_disconnects, max_reconnects),
+        refresh=refresh,
+        policy_from=ruled.policy_from,
+        policy=ruled.policy,
+    )
     stated = stated_by(project, target, settings, key_needed=False)
     plan = planned_by(project, target, stated, wish, settings).plan
     if out:

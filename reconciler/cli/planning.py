@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
 
 from reconciler.cli.common import Settings, explain, notice, say, wait_for
-from reconciler.errors import ExitCode, WrongUsage
-from reconciler.model import ActualGateway, DesiredGateway, Limits, Plan, Target
+from reconciler.errors import ExitCode, InvalidInput, WrongUsage
+from reconciler.model import (
+    ActualGateway,
+    DesiredGateway,
+    Limits,
+    Plan,
+    PolicyChange,
+    Target,
+)
 
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
@@ -25,6 +34,41 @@ def limits_of(target: Target, disconnects: int | None, reconnects: int | None) -
     if reconnects is not None:
         limits = replace(limits, max_reconnects=reconnects)
     return limits
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """A target under the policy of a commit; without one, as the tree has it."""
+
+    target: Target
+    policy_from: str = ""
+    policy: tuple[PolicyChange, ...] = ()
+
+
+def governed(project: "Project", target: Target, ref: str | None) -> Governed:
+    """Take what a pull request must not decide from another commit. Raises InvalidInput."""
+    if ref is None:
+        return Governed(target)
+    from reconciler.declarations.policy import kept_to, policy_of
+    from reconciler.declarations.project import FILE
+    from reconciler.git import file_at
+
+    text = file_at(project.root, ref, FILE)
+    if text is None:
+        raise InvalidInput(
+            f"--policy-from {ref}: {FILE} cannot be read at that commit",
+            "name a commit that is in this clone, such as origin/main; CI jobs often fetch one "
+            "commit only (fetch-depth: 0 fetches all)",
+        )
+    kept, policy = kept_to(target, policy_of(text, project.root, target.name, ref))
+    return Governed(kept, ref, policy)
+
+
+POLICY_FROM: Final = click.option(
+    "--policy-from",
+    metavar="REF",
+    help="Take allowed hosts, budgets, errors, freezes and where the platform is from this commit.",
+)
 
 
 def stated_by(

@@ -9,16 +9,18 @@ import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from reconciler import schemas
+from reconciler.clock import stamp
 from reconciler.declarations.messages import SchemaFault, in_words
 from reconciler.declarations.strict_yaml import MAX_BYTES, Positions, YamlProblem, parse, positions
 from reconciler.declarations.wording import nearest, quote
 from reconciler.declarations.yaml_faults import Rest, dotted
 from reconciler.errors import InvalidInput, WrongUsage
-from reconciler.model import Limits, Place, Problem, Severity, Target
+from reconciler.model import Freeze, Limits, Place, Problem, Severity, Target
 
 FILE: Final = "gateways.yaml"
 
@@ -168,6 +170,8 @@ def _other_faults(data: Mapping[str, Any]) -> Iterator[SchemaFault]:
     for name, settings in targets.items():
         yield from _platform_faults(name, settings["platform"], data)
         yield from _rule_faults(name, settings.get("errors", ()))
+        for index, freeze in enumerate(settings.get("freeze", ())):
+            yield from _freeze_faults(("targets", name, "freeze", index), freeze)
 
 
 def _default_target_faults(default: str | None, names: tuple[str, ...]) -> Iterator[SchemaFault]:
@@ -224,6 +228,56 @@ def _rule_faults(name: str, slugs: list[str]) -> Iterator[SchemaFault]:
             )
 
 
+def _freeze_faults(path: tuple[str | int, ...], freeze: Mapping[str, Any]) -> Iterator[SchemaFault]:
+    between = [key for key in ("from", "until") if key in freeze]
+    if ("weekly" in freeze) == bool(between) or len(between) == 1:
+        yield SchemaFault(
+            path,
+            "bad-freeze",
+            "a freeze has a beginning and an end, or a time of the week",
+            "write from and until, or weekly, and not both",
+        )
+        return
+    moments = []
+    for key in between:
+        try:
+            moments.append(datetime.fromisoformat(freeze[key]))
+        except ValueError:
+            yield SchemaFault(
+                (*path, key),
+                "bad-moment",
+                f"{key} cannot be {quote(freeze[key])}",
+                "there is no such day, or no such offset",
+            )
+    if len(moments) == 2 and moments[0] >= moments[1]:  # noqa: PLR2004 - from and until
+        yield SchemaFault(
+            (*path, "until"),
+            "bad-freeze",
+            "the freeze ends before it begins",
+            "from must come before until",
+        )
+    zone = freeze.get("timezone", "UTC")
+    if not _is_timezone(zone):
+        yield SchemaFault(
+            (*path, "timezone"),
+            "bad-timezone",
+            f"timezone cannot be {quote(zone)}",
+            "write a name of the IANA database, such as Europe/Berlin",
+        )
+
+
+def _is_timezone(name: str) -> bool:
+    if name == "UTC":
+        return True
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only for a weekly freeze
+
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):  # unknown, a folder of the database, or no such path at all
+        return False
+    return True
+
+
 def _guess(word: str, known: tuple[str, ...]) -> str:
     meant = nearest(word, known)
     return f"; did you mean {quote(meant)}?" if meant else ""
@@ -256,7 +310,21 @@ def _target(
             max_disconnects=get("max_disconnects", 0),
             max_reconnects=get("max_reconnects"),
             allow_hosts=tuple(get("allow_hosts", ())),
+            allow_names=tuple(get("allow_names", ())),
+            freeze=tuple(_freeze(one) for one in get("freeze", ())),
         ),
         errors=frozenset(get("errors", ())),
         sops_key_services=tuple(get("sops_key_services", ())),
+        check_logins=tuple(get("check_logins", ())),
+    )
+
+
+def _freeze(settings: Mapping[str, Any]) -> Freeze:
+    weekly = settings.get("weekly", "")
+    return Freeze(
+        settings["reason"],
+        "" if weekly else stamp(datetime.fromisoformat(settings["from"])),
+        "" if weekly else stamp(datetime.fromisoformat(settings["until"])),
+        weekly,
+        settings.get("timezone", "UTC"),
     )

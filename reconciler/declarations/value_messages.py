@@ -179,6 +179,22 @@ def _host_pattern(text: str) -> wording.Words:
     return f"cannot be {quote(text)}", "write a host name, an address, *.example.com, or * for all"
 
 
+def _name_pattern(text: str) -> wording.Words:
+    return f"cannot be {quote(text)}", "write a gateway's name, where * stands for any characters"
+
+
+def _moment(text: str) -> wording.Words:
+    return f"cannot be {quote(text)}", "write it with its offset from UTC: 2026-12-20T18:00:00Z"
+
+
+def _week(text: str) -> wording.Words:
+    return f"cannot be {quote(text)}", "write two days and times: Fri 18:00 - Mon 06:00"
+
+
+def _timezone(text: str) -> wording.Words:
+    return f"cannot be {quote(text)}", "write a name of the IANA database, such as Europe/Berlin"
+
+
 def _url(_text: str) -> wording.Words:
     hint = "write https://HOST or https://HOST:PORT; http is for localhost only"
     return "is not the origin of a service", hint  # not quoted: a login may stand in it
@@ -187,6 +203,10 @@ def _url(_text: str) -> wording.Words:
 _PATTERNS: Final[Mapping[str, Callable[[str], wording.Words]]] = {
     "bad-host": wording.host,
     "bad-host-pattern": _host_pattern,
+    "bad-name-pattern": _name_pattern,
+    "bad-moment": _moment,
+    "bad-week": _week,
+    "bad-timezone": _timezone,
     "bad-address": wording.address,
     "bad-certificate-path": wording.certificate_path,
     "bad-characters": _characters,

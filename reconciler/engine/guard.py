@@ -6,14 +6,17 @@ exceeded all the changes that count against it are blocked, since choosing some 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 
+from reconciler.engine.freeze import frozen
 from reconciler.model import (
     Action,
     ActualGateway,
     Change,
     DesiredGateway,
     FieldChange,
+    Freeze,
     Limits,
     Plan,
     State,
@@ -31,6 +34,7 @@ def guard(
     changes = [
         _host_allowed(change, desired.get(change.gateway), limits.allow_hosts) for change in changes
     ]
+    changes = [_name_allowed(change, limits.allow_names) for change in changes]
     changes = _within(
         changes,
         limits.max_disconnects,
@@ -57,6 +61,22 @@ def refuse_empty(plan: Plan, declared: int, outside: int) -> Plan:
     if outside:
         reason = f"the target selects none of the gateways that are declared: {outside}"
     return replace(plan, blocked=(*plan.blocked, reason))
+
+
+def refuse_frozen(plan: Plan, freezes: Sequence[Freeze]) -> Plan:
+    """Nothing is applied in a freeze; the plan can still be reviewed.
+
+    The moment is that of the plan, so that the same input gives the same plan.
+    """
+    if not plan.changes:
+        return plan
+    moment = datetime.fromisoformat(plan.created_at)
+    reasons = tuple(
+        f"target {plan.target} is frozen {words}: {freeze.reason}"
+        for freeze in freezes
+        if (words := frozen(freeze, moment))
+    )
+    return replace(plan, blocked=(*plan.blocked, *reasons))
 
 
 def _block(change: Change, reason: str) -> Change:
@@ -88,6 +108,13 @@ def _host_allowed(
     if any(fnmatchcase(host, pattern.lower()) for pattern in allow_hosts):
         return change
     return _block(change, f"host {host} is not among the target's allow_hosts")
+
+
+def _name_allowed(change: Change, allow_names: Sequence[str]) -> Change:
+    """Removals too: what another team declares is not this repository's to disconnect."""
+    if not allow_names or any(fnmatchcase(change.gateway, pattern) for pattern in allow_names):
+        return change
+    return _block(change, f"name {change.gateway} is not among the target's allow_names")
 
 
 def _within(

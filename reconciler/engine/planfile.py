@@ -14,11 +14,16 @@ from reconciler.model import (
     Action,
     ActualGateway,
     Change,
+    Check,
+    CheckState,
     Commit,
     Digests,
+    Failure,
+    FailureKind,
     FieldChange,
     Place,
     Plan,
+    PolicyChange,
     Problem,
     SecretChange,
     SecretState,
@@ -45,6 +50,10 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "selection": {"only": list(plan.selection.only), "labels": dict(plan.selection.labels)},
         "refreshed": plan.refreshed,
         "secrets_compared": plan.secrets_compared,
+        "policy_from": plan.policy_from,
+        "policy": [
+            {"setting": one.setting, "policy": one.policy, "tree": one.tree} for one in plan.policy
+        ],
         "complete": plan.complete,
         "applicable": plan.applicable,
         "blocked": list(plan.blocked),
@@ -135,7 +144,7 @@ def _digest_of(data: Mapping[str, Any]) -> str:
 
 
 def _change_data(change: Change) -> dict[str, Any]:
-    return {
+    data: dict[str, Any] = {
         "gateway": change.gateway,
         "action": change.action.value,
         "reason": change.reason,
@@ -147,6 +156,26 @@ def _change_data(change: Change) -> dict[str, Any]:
         "fields": [_field_data(one) for one in change.fields],
         "warnings": [{"rule": one.rule, "message": one.message} for one in change.warnings],
         "revision": change.revision,
+    }
+    if change.check:
+        data["check"] = _check_data(change.check)
+    return data
+
+
+def _check_data(check: Check) -> dict[str, Any]:
+    failure = check.failure
+    return {
+        "state": check.state.value,
+        "before": check.before.value,
+        "rung": check.rung,
+        "failure": {
+            "kind": failure.kind.value,
+            "field": failure.field,
+            "message": failure.message,
+            "hint": failure.hint,
+        }
+        if failure
+        else None,
     }
 
 
@@ -186,6 +215,11 @@ def _plan_from(data: Mapping[str, Any]) -> Plan:
         selection=_selection_from(data["selection"]),
         refreshed=bool(data["refreshed"]),
         secrets_compared=bool(data["secrets_compared"]),
+        policy_from=str(data.get("policy_from", "")),
+        policy=tuple(
+            PolicyChange(str(one["setting"]), str(one["policy"]), str(one["tree"]))
+            for one in data.get("policy", ())
+        ),
     )
 
 
@@ -206,8 +240,26 @@ def _changes_from(changes: Sequence[Mapping[str, Any]]) -> tuple[Change, ...]:
             place=Place(one["file"], one["line"]) if one["file"] else None,
             revision=one["revision"],
             warnings=tuple(Warned(w["rule"], w["message"]) for w in one["warnings"]),
+            check=_check_from(one["check"]) if "check" in one else None,
         )
         for one in changes
+    )
+
+
+def _check_from(one: Mapping[str, Any]) -> Check:
+    failure = one["failure"]
+    return Check(
+        CheckState(one["state"]),
+        str(one["rung"]),
+        CheckState(one["before"]),
+        Failure(
+            FailureKind(failure["kind"]),
+            failure["field"],
+            str(failure["message"]),
+            str(failure["hint"]),
+        )
+        if failure
+        else None,
     )
 
 

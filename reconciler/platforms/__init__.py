@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from reconciler.errors import InvalidInput
 from reconciler.messages import InboxPage, OutgoingMessage, SentMessage
@@ -121,17 +121,24 @@ class Mail(Protocol):
         """What came in after a cursor; from the first message that is kept where there is none."""
         ...
 
-    async def raw(self, name: str, message_id: str) -> AsyncIterator[bytes]:
-        """A received message as it came, in pieces."""
+    def raw(self, name: str, message_id: str) -> AsyncIterator[bytes]:
+        """A received message as it came, in pieces; an error at the first or at any later one."""
         ...
+
+    async def close(self) -> None: ...
 
 
 Opener = Callable[[Target, Path], Platform]
+MailOpener = Callable[[Target, Path], Mail]
 
 # module:attribute, so that a platform's imports are paid for only by those who use it
 PLATFORMS: Mapping[str, str] = {
     "embedded": "reconciler.platforms.embedded:open_platform",
     "http": "reconciler.platforms.http:open_platform",
+}
+MAIL: Mapping[str, str] = {
+    "embedded": "reconciler.platforms.embedded_mail:open_mail",
+    "http": "reconciler.platforms.http_mail:open_mail",
 }
 
 # what gateways.yaml accepts already, so that it need not change later
@@ -146,6 +153,18 @@ def open_platform(target: Target, root: Path) -> Platform:
 def open_readable(target: Target, root: Path) -> ReadablePlatform:
     """Open the platform of a target for planning; an absent database reads as empty."""
     return cast(ReadablePlatform, _ReadOnly(_opener(target)(target, root)))
+
+
+def open_mail(target: Target, root: Path) -> Mail:
+    """Open what a target sends and receives mail through."""
+    location = MAIL.get(target.platform)
+    if location is None:
+        raise InvalidInput(
+            f"{target.place}: platform {target.platform!r} of target {target.name!r} sends and "
+            "receives no mail",
+            "platforms that do: " + ", ".join(sorted(MAIL)),
+        )
+    return cast(MailOpener, _attribute(location))(target, root)
 
 
 class _ReadOnly:
@@ -164,8 +183,7 @@ class _ReadOnly:
 def _opener(target: Target) -> Opener:
     location = PLATFORMS.get(target.platform)
     if location:
-        module, _, attribute = location.partition(":")
-        return cast(Opener, getattr(import_module(module), attribute))
+        return cast(Opener, _attribute(location))
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and seldom needed
 
     for entry in entry_points(group="gateways.platforms", name=target.platform):
@@ -174,6 +192,11 @@ def _opener(target: Target) -> Opener:
     if target.platform in _LATER:
         raise InvalidInput(
             f"{named} is not in this version",
-            "use a target with platform: embedded; -t names it",
+            "use a target with platform: embedded or http; -t names it",
         )
     raise InvalidInput(f"{named} is not known", "known platforms: " + ", ".join(sorted(PLATFORMS)))
+
+
+def _attribute(location: str) -> Any:
+    module, _, attribute = location.partition(":")
+    return getattr(import_module(module), attribute)

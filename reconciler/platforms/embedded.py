@@ -34,13 +34,13 @@ from reconciler.service.database import (
     make_folder,
     open_readable,
     open_writable,
-    transaction,
-    translated,
 )
+from reconciler.service.faults import translated
 from reconciler.service.lock import Leases, share
 from reconciler.service.refresh import refresh as log_in_again
 from reconciler.service.refusals import Notes, Refusals
 from reconciler.service.store import Lease, Store
+from reconciler.service.upgrade import transaction
 from reconciler.service.vault import Vault
 from reconciler.service.writes import Asked, Writes
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from reconciler.model import Action, Change, FieldChange, Plan, SecretChange
+from reconciler.model import Action, Change, Check, CheckState, FieldChange, Plan, SecretChange
 from reconciler.report.safe import line
 from reconciler.report.style import PLAIN, Style
 
@@ -39,6 +39,15 @@ def value_text(value: Any) -> str:
     return text[:19] + "..." if _DIGEST.fullmatch(text) else text
 
 
+def check_text(check: Check) -> str:
+    """What trying the connection found, on one line."""
+    if check.failure:
+        blame = f", field {check.failure.field}" if check.failure.field else ""
+        return f"{check.state} ({check.failure.kind}{blame}): {line(check.failure.message)}"
+    repaired = check.before is CheckState.FAILS and check.state is CheckState.WORKS
+    return f"{check.state}, up to {check.rung}" + ("; it does not now" if repaired else "")
+
+
 def summary_text(plan: Plan) -> str:
     """One line: how many of each."""
     counts = [f"{plan.count(action)} to {action}" for action in Action if plan.count(action)] or [
@@ -63,6 +72,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     yield style.bold(f"Plan for target {line(plan.target)} ({line(plan.platform)}){commit}")
     for reason in plan.blocked:
         yield style.bad(f"BLOCKED: {line(reason)}")
+    yield from _policy_lines(plan, style)
     for change in plan.changes:
         yield ""
         yield from _change_lines(change, style)
@@ -78,6 +88,15 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     yield style.bold(summary_text(plan))
 
 
+def _policy_lines(plan: Plan, style: Style) -> Iterator[str]:
+    if plan.policy:
+        yield ""
+        kept = f"Policy is that of {line(plan.policy_from)}; this tree would change it"
+        yield style.caution(kept)
+        for one in plan.policy:
+            yield f"  {one.setting}: {line(one.policy)} -> {line(one.tree)}"
+
+
 def _change_lines(change: Change, style: Style) -> Iterator[str]:
     head = f"  {SYMBOLS[change.action]} {change.action} {line(change.gateway)}"
     where = f"  ({line(change.place.file)}:{change.place.line})" if change.place else ""
@@ -85,6 +104,9 @@ def _change_lines(change: Change, style: Style) -> Iterator[str]:
     yield f"      because: {line(change.reason)}"
     if change.blocked_by:
         yield style.bad(f"      BLOCKED: {line(change.blocked_by)}")
+    if change.check:
+        text = f"      check: {check_text(change.check)}"
+        yield style.bad(text) if change.check.state is CheckState.FAILS else text
     width = max((len(one.field) for one in change.fields), default=0)
     for one in change.fields:
         yield f"      {one.field:<{width}}  {_field_text(change.action, one, style)}"

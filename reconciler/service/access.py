@@ -43,11 +43,12 @@ _ALLOWED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: a tenant's token, and what it may do."""
+    """Who calls: a tenant's token by its id, what it may do, and until when (UTC, with a Z)."""
 
     tenant: str
     token: str
     role: Role
+    expires_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Tokens:
         same = hmac.compare_digest(row[2] if row else "", _hash(token.secret))
         if row is None or not same or row[4] is not None or row[3] <= stamp(self.clock()):
             return None
-        return Principal(row[0], token.id, Role(row[1]))
+        return Principal(row[0], token.id, Role(row[1]), row[3])
 
     def listed(self, tenant: str | None = None) -> tuple[TokenRow, ...]:
         rows = self.connection.execute(

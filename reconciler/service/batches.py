@@ -4,25 +4,32 @@ A durable commit costs a millisecond or ten, whatever it holds. While one is und
 that arrive are kept, and the next commit takes all of them; each is answered only after its
 commit. What syncs the disk runs on a thread. The statements before run on the loop's own: they take
 microseconds, and each of them would wait for the interpreter's lock if it ran beside a busy loop.
+
+Where another program keeps the database locked it is asked for again and again, so that the loop
+never stands still; between two tries others have their turn.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from reconciler.service.database import translated
+from reconciler.service.database import BUSY_SECONDS
+from reconciler.service.faults import Busy, Unsound, is_of_the_file, translated
 
 T = TypeVar("T")
 Job = Callable[[], Any]
+
+_PAUSE_SECONDS: Final = 0.02
 
 
 class Batches:
     """Takes turns on one connection, so that a job has it for itself.
 
-    `connection` opens the database, and gives the same connection from then on.
+    `connection` opens the database, and gives the same connection from then on. After the disk has
+    failed under a write no other is tried: what the next one would sync need not be what is there.
     """
 
     def __init__(self, path: Path, connection: Callable[[], sqlite3.Connection]) -> None:
@@ -33,20 +40,25 @@ class Batches:
         self._waiting: list[tuple[Job, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._opened: sqlite3.Connection | None = None
+        self._failed: Unsound | None = None
         self._closed = False
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run a job on the thread that writes nothing, or minds its transactions itself."""
-        async with self._turn:
-            return await self._on_thread(job)
+        """Run a job on the thread that writes nothing, or minds its transactions itself.
+
+        It may be run more than once, if the database is locked at first.
+        """
+        return await self._patiently(lambda: self._on_thread(job))
 
     async def look(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the database on the loop's own thread; for questions that take microseconds."""
-        async with self._turn:
-            if self._opened is None:
-                self._opened = await self._on_thread(self._connection)
+
+        async def attempt() -> T:
+            connection = await self._ready()
             with translated(self._path):
-                return job(self._opened)
+                return job(connection)
+
+        return await self._patiently(attempt)
 
     async def write(self, job: Callable[[], T]) -> T:
         """Run a job inside a transaction, and return once that is on disk.
@@ -70,38 +82,83 @@ class Batches:
         await self.run(last)
         self._thread.shutdown()
 
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try, each time in turn, until the database is not locked. Raises Busy after a while."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BUSY_SECONDS
+        while True:
+            try:
+                async with self._turn:
+                    return await attempt()
+            except Busy:
+                if loop.time() >= end:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _ready(self) -> sqlite3.Connection:
+        """The connection; it never waits for a lock by itself, since that would stop the loop."""
+        if self._opened is None:
+            opened = await self._on_thread(self._connection)
+            opened.execute("PRAGMA busy_timeout = 0")
+            self._opened = opened
+        return self._opened
+
     async def _commit_waiting(self) -> None:
         while self._waiting:
-            async with self._turn:
-                batch, self._waiting = self._waiting, []
-                try:
-                    if self._opened is None:
-                        self._opened = await self._on_thread(self._connection)
-                    results = await self._carry_out(self._opened, [job for job, _ in batch])
-                except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
-                    results = [error for _ in batch]
-            _tell(batch, results)
+            try:
+                await self._patiently(self._commit)
+            except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
+                batch = self._take()
+                _tell(batch, [error for _ in batch])
+
+    async def _commit(self) -> None:
+        """One transaction of all that waits.
+
+        It is begun before any of it is taken, and as the only one: whatever has to be waited for is
+        waited for here, and not in the middle.
+        """
+        if self._failed:
+            raise self._failed
+        connection = await self._ready()
+        with translated(self._path):
+            connection.execute("BEGIN EXCLUSIVE")
+        batch = self._take()
+        _tell(batch, await self._carry_out(connection, [job for job, _ in batch]))
+
+    def _take(self) -> list[tuple[Job, asyncio.Future[Any]]]:
+        batch, self._waiting = self._waiting, []
+        return batch
 
     async def _carry_out(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
         """A result or an error for each job, once the transaction is on disk or undone."""
         try:
             with translated(self._path):
-                connection.execute("BEGIN IMMEDIATE")
                 results = [_attempt(connection, job) for job in jobs]
-            await self._on_thread(lambda: self._commit(connection))
+            await self._on_thread(lambda: self._end(connection, "COMMIT"))
         except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
-            # some faults (a full disk) have already ended it
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             results = [error for _ in jobs]
+            self._note(error)
+            try:
+                await self._on_thread(lambda: self._undo(connection))
+            except BaseException as worse:  # noqa: BLE001 - they hear of what came first
+                self._note(worse)
         return results
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, Unsound):
+            self._failed = error
 
     async def _on_thread(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
+    def _end(self, connection: sqlite3.Connection, how: str) -> None:
         with translated(self._path):
-            connection.execute("COMMIT")
+            connection.execute(how)
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        # some faults (a full disk) have already ended it
+        if connection.in_transaction:
+            self._end(connection, "ROLLBACK")
 
 
 def _attempt(connection: sqlite3.Connection, job: Job) -> Any:
@@ -109,9 +166,9 @@ def _attempt(connection: sqlite3.Connection, job: Job) -> Any:
     connection.execute("SAVEPOINT job")
     try:
         result = job()
-    except sqlite3.Error:
-        raise
-    except Exception as error:  # noqa: BLE001 - it is raised again where the job was handed over
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and is_of_the_file(error):
+            raise
         connection.execute("ROLLBACK TO job")
         result = error
     connection.execute("RELEASE job")

@@ -18,7 +18,7 @@ from reconciler.model import (
     StatusState,
 )
 from reconciler.service.refusals import MAX_REFUSALS, Refusals
-from reconciler.service.sessions import SessionError, session_for
+from reconciler.service.sessions import SessionError, SessionSettings, session_for
 from reconciler.service.vault import Binding, Vault
 
 _CLOSE_SECONDS: Final = 2.0
@@ -30,13 +30,14 @@ _PAUSES: Final = (0.5, 2.0)
 class Login:
     """What a contact needs. `credential` is None where nobody logs in.
 
-    `instead` is why no contact is made at all.
+    `instead` is why no contact is made at all; `refused` is how often this login was refused.
     """
 
     actual: ActualGateway
     password: Secret | None = None
     credential: str | None = None
     instead: Failure | None = None
+    refused: int = 0
 
 
 def prepare(refusals: Refusals, vault: Vault, actual: ActualGateway) -> Login:
@@ -55,11 +56,14 @@ def prepare(refusals: Refusals, vault: Vault, actual: ActualGateway) -> Login:
     vault.unlock(store.key_check())
     password = vault.open(sealed, Binding(store.tenant, gateway.name, gateway.host))
     credential = vault.credential(gateway.host, gateway.user_id, password)
-    parked = refusals.parked(credential)
-    return Login(actual, password, credential, _parked(gateway.name) if parked else None)
+    refused = refusals.count(credential)
+    instead = parked(gateway.name, refused) if refused >= MAX_REFUSALS else None
+    return Login(actual, password, credential, instead, refused)
 
 
-async def make(login: Login, seconds: float) -> Failure | None:
+async def make(
+    login: Login, seconds: float, settings: SessionSettings | None = None
+) -> Failure | None:
     """Log in and out again; None if the session was opened, else why not.
 
     At most `seconds` for opening it. The session is not kept: it would end with the command, and
@@ -69,28 +73,37 @@ async def make(login: Login, seconds: float) -> Failure | None:
         return login.instead
     try:
         async with asyncio.timeout(seconds):
-            return await _attempts(login.actual.gateway, login.password)
+            return await _attempts(login.actual.gateway, login.password, settings)
     except TimeoutError:
-        return Failure(
-            FailureKind.TIMEOUT,
-            "host",
-            f"not connected within {seconds:g} seconds",
-            "try again later, or allow more time with --timeout",
-        )
+        return timed_out(seconds)
 
 
-async def _attempts(gateway: Gateway, password: Secret | None) -> Failure | None:
-    failure = await _attempt(gateway, password)
+def timed_out(seconds: float) -> Failure:
+    """Whoever waited for a contact has waited long enough."""
+    return Failure(
+        FailureKind.TIMEOUT,
+        "host",
+        f"not connected within {seconds:g} seconds",
+        "try again later, or allow more time with --timeout",
+    )
+
+
+async def _attempts(
+    gateway: Gateway, password: Secret | None, settings: SessionSettings | None
+) -> Failure | None:
+    failure = await _attempt(gateway, password, settings)
     for pause in _PAUSES:
         if failure is None or failure.kind is not FailureKind.BUSY:
             break
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
-        failure = await _attempt(gateway, password)
+        failure = await _attempt(gateway, password, settings)
     return failure
 
 
-async def _attempt(gateway: Gateway, password: Secret | None) -> Failure | None:
-    session = session_for(gateway, password)
+async def _attempt(
+    gateway: Gateway, password: Secret | None, settings: SessionSettings | None
+) -> Failure | None:
+    session = session_for(gateway, password, settings)
     try:
         await session.open()
     except SessionError as error:
@@ -149,12 +162,12 @@ _NO_PASSWORD: Final = Failure(
 )
 
 
-def _parked(name: str) -> Failure:
-    times = f"{MAX_REFUSALS} times"
+def parked(name: str, refused: int) -> Failure:
+    """Why a login is not tried: it was refused so often."""
     return Failure(
         FailureKind.AUTH,
         "user_password",
-        f"the server refused this user and password {times}, so they are not tried again",
+        f"the server refused this user and password {refused} times, so they are not tried again",
         "correct user_id or user_password and apply; or, if the mail server was at fault, "
         f"gateways rebuild {name} --force",
     )

@@ -6,76 +6,15 @@ What it refuses, it leaves as it was: nothing is ever removed or repaired by its
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from reconciler.errors import PlatformUnavailable
-
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
-VERSION: Final = 5
-"""The number of the last migration; a test holds the two together."""
-
-APPLICATION_ID: Final = 0x47415445
-"""Tells our databases from other programs' (PRAGMA application_id)."""
+from reconciler.service.faults import Unsound, translated
+from reconciler.service.upgrade import APPLICATION_ID, VERSION, number, upgrade
 
 BUSY_SECONDS: Final = 5.0
-
-_HINTS: Final = {
-    sqlite3.SQLITE_FULL: ("no space left", "make room on the disk, then run the command again"),
-    sqlite3.SQLITE_NOTADB: (
-        "it is damaged, or not a database of gateways",
-        "nothing was changed; restore a backup, or move the file away and apply anew",
-    ),
-    sqlite3.SQLITE_BUSY: (
-        "another program keeps it locked",
-        "wait until that program has finished, then run the command again",
-    ),
-    sqlite3.SQLITE_READONLY: (
-        "it cannot be written",
-        "give this user write permission for the file and its folder",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "it cannot be opened",
-        "give this user permission for the file and its folder",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        "the disk reports an error",
-        "look at the disk and its limits, then run the command again",
-    ),
-}
-_SAME_AS: Final = {
-    sqlite3.SQLITE_CORRUPT: sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_PERM: sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_AUTH: sqlite3.SQLITE_CANTOPEN,
-}
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into what a user can act on.
-
-    Raises:
-        PlatformUnavailable: for every fault of the file; a mistake in our SQL passes through.
-
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        # the low byte is the fault, the rest says where in SQLite it came up
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        known = _HINTS.get(_SAME_AS.get(code, code))
-        if known is None:
-            raise
-        raise PlatformUnavailable(f"database {path}: {known[0]}", known[1]) from error
-    except OSError as error:
-        raise PlatformUnavailable(
-            f"{error.filename or path}: {error.strerror}",
-            "the database of an embedded platform needs a folder that this user can write",
-        ) from error
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
@@ -91,8 +30,13 @@ def journal_mode(version: tuple[int, ...]) -> str:
     return "WAL" if mended else "DELETE"
 
 
-def open_writable(path: Path, *, journal: str | None = None) -> sqlite3.Connection:
-    """Open the database for writing; make it, and the folders above it, where they are absent."""
+def open_writable(
+    path: Path, *, journal: str | None = None, check: bool = False
+) -> sqlite3.Connection:
+    """Open the database for writing; make it, and the folders above it, where they are absent.
+
+    With `check` the whole of it is read first, and a damaged one is refused and left as it is.
+    """
     make_folder(path)
     has_content(path)
     with translated(path):
@@ -101,13 +45,15 @@ def open_writable(path: Path, *, journal: str | None = None) -> sqlite3.Connecti
     try:
         with translated(path):
             _identify(connection, path)
+            if check:
+                _check(connection, path)
             mode = journal or journal_mode(sqlite3.sqlite_version_info)
             connection.execute(f"PRAGMA journal_mode = {mode}")
             # EXTRA also syncs the folder once the journal is gone: without that, a power cut
             # can bring the journal back and undo the last commit
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA secure_delete = ON")
-            _migrate(connection)
+            upgrade(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -199,35 +145,26 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise Unsound(
+            f"database {path}: it is damaged", "nothing was changed in it; restore a backup"
+        )
+
+
 def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
     """Whose it is, its version, how many tables: at one moment, for others may be making it now."""
     connection.execute("BEGIN")
     try:
         return (
-            _number(connection, "PRAGMA application_id"),
-            _number(connection, "PRAGMA user_version"),
-            _number(connection, "SELECT count(*) FROM sqlite_master"),
+            number(connection, "PRAGMA application_id"),
+            number(connection, "PRAGMA user_version"),
+            number(connection, "SELECT count(*) FROM sqlite_master"),
         )
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Carry out the missing migrations, each in a transaction of its own."""
-    if _number(connection, "PRAGMA user_version") == VERSION:
-        return
-    for number, script in sorted(
-        (int(file.name.partition("_")[0]), file) for file in MIGRATIONS.glob("*.sql")
-    ):
-        with transaction(connection):
-            # read again inside the transaction: another process may have come first
-            if _number(connection, "PRAGMA user_version") >= number:
-                continue
-            for statement in _statements(script.read_text(encoding="utf-8")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
 
 
 def empty_log(connection: sqlite3.Connection) -> None:
@@ -236,36 +173,9 @@ def empty_log(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. It asks for the right to write first, so that it cannot fail for it later."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # some faults (a full disk) have already ended it
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
 def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.backup(copy)
     connection.close()
-    _migrate(copy)
+    upgrade(copy, None)
     return copy
-
-
-def _number(connection: sqlite3.Connection, statement: str) -> int:
-    return int(connection.execute(statement).fetchone()[0])

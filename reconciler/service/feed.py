@@ -12,12 +12,16 @@ from enum import Enum
 
 
 class About(Enum):
-    """What has changed: the gateway by a write, its status, its outgoing or its incoming mail."""
+    """What has changed: the gateway by a write, its status, its outgoing or its incoming mail.
+
+    Or a webhook of the tenant, of whichever gateway.
+    """
 
     GATEWAY = "gateway"
     STATUS = "status"
     OUTBOX = "outbox"
     INBOX = "inbox"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,12 @@ class Listener:
         changed = next(iter(self._waiting))
         del self._waiting[changed]
         return changed
+
+    def rest(self) -> tuple[Changed, ...]:
+        """Take all that waits now."""
+        waiting = tuple(self._waiting)
+        self._waiting.clear()
+        return waiting
 
 
 class Feed:

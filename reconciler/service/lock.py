@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -103,14 +104,15 @@ def share(database: Path, *, create: bool) -> Callable[[], None]:
     """
     flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
     try:
-        return _flock(database, flags, fcntl.LOCK_SH)
+        handle = _flock(database, flags, fcntl.LOCK_SH)
     except FileNotFoundError:
         return lambda: None
     except BlockingIOError as error:
         raise Locked(
-            "a gateway service runs on this database",
+            f"a gateway service runs on this database{_who(database)}",
             "use an http target that names the service",
         ) from error
+    return lambda: os.close(handle)
 
 
 def hold_alone(database: Path) -> Callable[[], None]:
@@ -121,20 +123,47 @@ def hold_alone(database: Path) -> Callable[[], None]:
 
     """
     try:
-        return _flock(database, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        handle = _flock(database, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
     except BlockingIOError as error:
-        raise Locked(
-            f"database {database}: another service or a command works on it",
-            "wait until it has finished",
-        ) from error
+        raise _held_already(database) from error
+    with suppress(OSError):  # a full disk: it only helps others to say who it is
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return lambda: os.close(handle)
 
 
-def _flock(database: Path, flags: int, kind: int) -> Callable[[], None]:
-    path = database.with_name(database.name + ".lock")
-    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _held_already(database: Path) -> Locked:
+    """By commands if they can be joined, else by another service."""
+    try:
+        os.close(_flock(database, os.O_RDONLY, fcntl.LOCK_SH))
+    except OSError:
+        return Locked(
+            f"database {database}: another gateway service runs on it{_who(database)}",
+            "one service runs on a database: stop the other, or name another file",
+        )
+    return Locked(
+        f"database {database}: a command works on it", "wait until that command has finished"
+    )
+
+
+def _who(database: Path) -> str:
+    """The process that holds the lock alone, as it has noted in the lock's file."""
+    with suppress(OSError):
+        noted = _beside(database).read_text("ascii", "replace").strip()
+        if noted.isdigit():
+            return f" (process {noted})"
+    return ""
+
+
+def _flock(database: Path, flags: int, kind: int) -> int:
+    handle = os.open(_beside(database), flags | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BaseException:
         os.close(handle)
         raise
-    return lambda: os.close(handle)
+    return handle
+
+
+def _beside(database: Path) -> Path:
+    return database.with_name(database.name + ".lock")

@@ -15,13 +15,17 @@ from reconciler.clock import Clock, stamp
 from reconciler.model import ActualGateway, Failure, FailureKind, StatusState
 from reconciler.service import contact
 from reconciler.service.refusals import Notes
+from reconciler.service.sessions import SessionSettings
 
 SECONDS: Final = 60.0
 AT_ONCE: Final = 8
 
 
 async def refresh(
-    logins: Sequence[contact.Login], notes: Notes, clock: Clock
+    logins: Sequence[contact.Login],
+    notes: Notes,
+    clock: Clock,
+    settings: SessionSettings | None = None,
 ) -> tuple[ActualGateway, ...]:
     """The gateways in the same order, with the status that a contact found now.
 
@@ -33,7 +37,7 @@ async def refresh(
 
     async def visit(group: Sequence[contact.Login]) -> None:
         async with places:
-            for actual in await _visit(group, notes, clock):
+            for actual in await _visit(group, notes, clock, settings):
                 seen[actual.gateway.name] = actual
 
     await asyncio.gather(*(visit(group) for group in _worth_a_visit(logins)))
@@ -58,7 +62,9 @@ def _was_refused(login: contact.Login) -> bool:
     return failure is not None and failure.kind is FailureKind.AUTH
 
 
-async def _visit(group: Sequence[contact.Login], notes: Notes, clock: Clock) -> list[ActualGateway]:
+async def _visit(
+    group: Sequence[contact.Login], notes: Notes, clock: Clock, settings: SessionSettings | None
+) -> list[ActualGateway]:
     """One contact after the other; gateways with the very same connection share one.
 
     A refusal is one of all: the password is wrong. A success proves only its own connection.
@@ -70,7 +76,7 @@ async def _visit(group: Sequence[contact.Login], notes: Notes, clock: Clock) -> 
         gateway = login.actual.gateway
         way = (gateway.protocol_type, gateway.port, gateway.encryption_mode, gateway.certificate)
         if way not in found and refused is None:
-            found[way] = await contact.make(login, SECONDS)
+            found[way] = await contact.make(login, SECONDS, settings)
             if login.credential and not login.instead:
                 refused = _noted(notes, login.credential, gateway.name, found[way])
         failure = found.get(way, refused)

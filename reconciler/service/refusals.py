@@ -65,13 +65,20 @@ class Refusals:
     store: Store
     notes: Notes
 
+    def count(self, credential: str) -> int:
+        """How often the login was refused; from MAX_REFUSALS on it is not to be tried again."""
+        return self.store.refused_logins(credential) + self.notes.count(credential)
+
     def parked(self, credential: str) -> bool:
         """Whether the login is not to be tried again."""
-        refused = self.store.refused_logins(credential) + self.notes.count(credential)
-        return refused >= MAX_REFUSALS
+        return self.count(credential) >= MAX_REFUSALS
 
     def add(self, credential: str, gateway: str, now: str) -> None:
         self.store.count_refusal(credential, gateway, now)
+
+    def take_back(self, credential: str, gateway: str) -> None:
+        """An attempt that was counted beforehand was not refused."""
+        self.store.uncount_refusal(credential, gateway)
 
     def forget(self, credential: str) -> None:
         self.store.forget_refusals(credential=credential)

@@ -7,18 +7,21 @@ itself; `cli/serve.py` puts the parts together.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from reconciler.clock import Clock, now
-from reconciler.errors import GatewaysError, PlatformUnavailable
+from reconciler.errors import Sealed
 from reconciler.service.batches import Batches
-from reconciler.service.database import make_folder, open_writable, translated
+from reconciler.service.database import make_folder, open_writable
+from reconciler.service.faults import Unsound, translated
 from reconciler.service.feed import Feed
 from reconciler.service.lock import hold_alone
+from reconciler.service.observe.metrics import Metrics
 from reconciler.service.sessions import SessionSettings
 from reconciler.service.store import Store
 from reconciler.service.vault import Vault
@@ -26,7 +29,6 @@ from reconciler.service.vault import Vault
 T = TypeVar("T")
 
 OWNER: Final = "supervisor"
-_FATAL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,15 @@ class ServiceSettings:
 class Service:
     """One database for as long as its `async with` lasts.
 
-    `epoch` is the fencing number of this process: every write that a session causes carries it, and
-    an earlier owner's is refused. `fatal` is set once when the disk has failed under a write: what
-    was said to be stored may not be, so the process must end and look again.
+    `epoch` is the fencing number of this process: it is looked at before each write, so that one
+    that was taken for dead, or whose database was replaced under it, stores nothing any more.
+    `fatal` is set once when the disk has failed, or another has taken over: what was said to be
+    stored may not be, so the process must end and look again.
 
     Raises, on entering:
         Locked: another service or a command works on the database.
-        PlatformUnavailable: the database cannot be opened, or is damaged.
+        Unsound: the database is damaged; it is never mended by itself.
+        PlatformUnavailable: it cannot be opened.
 
     """
 
@@ -62,6 +66,7 @@ class Service:
         self.clock = clock
         self.vault = Vault(database, environment)
         self.feed = Feed()
+        self.metrics = Metrics()
         self.epoch = 0
         self.fatal = asyncio.Event()
         self._batches = Batches(database, self._connection)
@@ -73,8 +78,7 @@ class Service:
         with translated(self.database):
             self._let_go = hold_alone(self.database)
         try:
-            await self._batches.run(self._check)
-            self.epoch = await self.write(_take_epoch)
+            self.epoch = await self._batches.write(lambda: _take_epoch(self._connection()))
         except BaseException:
             await self._batches.close(self._close)
             raise
@@ -90,52 +94,57 @@ class Service:
 
     async def look(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the database; for questions that take microseconds, for all else waits for it."""
-        return await self._batches.look(job)
+        with self._watched():
+            return await self._batches.look(job)
 
     async def ask(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the database on a thread of its own; for questions about thousands of rows."""
-        return await self._batches.run(lambda: self._asked(job))
+        with self._watched():
+            return await self._batches.run(lambda: self._asked(job))
 
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job in a transaction, and return once that is on disk.
 
         A job that raises is undone alone. Tell the feed after this, never inside the job.
         """
-        try:
-            return await self._batches.write(lambda: job(self._connection()))
-        except PlatformUnavailable as error:
-            if _is_fatal(error):
-                self.fatal.set()
-            raise
+        with self._watched():
+            return await self._batches.write(lambda: job(self._fenced()))
 
     def sealed(self, connection: sqlite3.Connection) -> str:
         """Why no password can be opened now, or nothing: without its key a service only shows."""
         try:
             self.vault.unlock(Store(connection, "").key_check())
-        except GatewaysError as error:
+        except Sealed as error:
             return error.message
         return ""
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Unsound:
+            self.fatal.set()
+            raise
 
     # From here on: only ever in a job of the batches.
 
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None:
-            self._opened = open_writable(self.database)
+            self._opened = open_writable(self.database, check=True)
         return self._opened
+
+    def _fenced(self) -> sqlite3.Connection:
+        connection = self._connection()
+        if _epoch(connection) != self.epoch:
+            raise Unsound(
+                f"database {self.database}: another service has taken it over, or it was replaced",
+                "nothing more is written here; stop the other one, then start this one again",
+            )
+        return connection
 
     def _asked(self, job: Callable[[sqlite3.Connection], T]) -> T:
         with translated(self.database):
             return job(self._connection())
-
-    def _check(self) -> None:
-        """A damaged database is refused before it is served: it is never mended by itself."""
-        with translated(self.database):
-            found = self._connection().execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise PlatformUnavailable(
-                f"database {self.database}: it is damaged",
-                "nothing was changed; restore a backup",
-            )
 
     def _close(self) -> None:
         if self._opened:
@@ -151,10 +160,9 @@ def _take_epoch(connection: sqlite3.Connection) -> int:
         "ON CONFLICT (name) DO UPDATE SET epoch = epochs.epoch + 1",
         (OWNER,),
     )
+    return _epoch(connection)
+
+
+def _epoch(connection: sqlite3.Connection) -> int:
     found = connection.execute("SELECT epoch FROM epochs WHERE name = ?", (OWNER,)).fetchone()
-    return int(found[0])
-
-
-def _is_fatal(error: PlatformUnavailable) -> bool:
-    code = getattr(error.__cause__, "sqlite_errorcode", 0)
-    return code & 0xFF in _FATAL
+    return int(found[0]) if found else 0

@@ -6,7 +6,7 @@ belongs together is decided by the caller.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,10 +81,17 @@ class Store:
             PlatformUnavailable: a row does not hold what was written.
 
         """
-        reader = Reader(self._pems())
-        rows = self._run(
+        return self.restored(self.rows())
+
+    def rows(self) -> Iterator[Sequence[Any]]:
+        """Of every gateway what `row` gives of one, sorted by name."""
+        return self._run(
             f"SELECT {_READ} FROM gateways WHERE tenant = ? ORDER BY name"  # noqa: S608 - constants
         )
+
+    def restored(self, rows: Iterable[Sequence[Any]]) -> tuple[ActualGateway, ...]:
+        """Many rows at once, which share what they have in common."""
+        reader = Reader(self._pems())
         return tuple(_read(reader, row) for row in rows)
 
     def find(self, name: str) -> ActualGateway | None:
@@ -190,6 +197,14 @@ class Store:
             "INSERT INTO refusals VALUES (?, ?, ?, 1, ?) ON CONFLICT (tenant, credential, gateway) "
             "DO UPDATE SET logins = refusals.logins + 1, last_at = excluded.last_at",
             (self.tenant, credential, gateway, now),
+        )
+
+    def uncount_refusal(self, credential: str, gateway: str) -> None:
+        self._run(
+            "UPDATE refusals SET logins = logins - 1 "
+            "WHERE tenant = ? AND credential = ? AND gateway = ? AND logins > 0",
+            credential,
+            gateway,
         )
 
     def forget_refusals(self, *, credential: str | None = None, gateway: str | None = None) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import PlatformUnavailable
+from reconciler.errors import PlatformUnavailable, Sealed
 from reconciler.model import PASSWORD_FIELD, Secret
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ _MAKE_KEY: Final = "make one with: openssl rand -base64 32"
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Whose password it is: sealed for one, it opens for no other."""
+    """Whose password it is: sealed for one, it opens for no other.
+
+    A webhook's secret is sealed likewise, for the webhook and its URL.
+    """
 
     tenant: str
     gateway: str
     host: str
+    field: str = PASSWORD_FIELD
 
     def encoded(self) -> bytes:
-        return _joined(self.tenant, self.gateway, self.host, PASSWORD_FIELD)
+        return _joined(self.tenant, self.gateway, self.host, self.field)
 
 
 class Vault:
@@ -54,16 +58,19 @@ class Vault:
     def unlock(self, key_check: str | None) -> str:
         """Read the key and return its check value; make a key only where none was ever used.
 
+        A key that is not the right one is read again the next time: it may have been put right.
+
         Raises:
-            PlatformUnavailable: there is no key, it is not the one of `key_check`, or others can
-                read it.
+            Sealed: there is no key, it is not the one of `key_check`, or others can read it.
 
         """
         if not self._key:
             self._key = self._load(make=self._may_make and key_check is None)
+            self._cipher = None
         found = self._derived("key check").hex()[:16]
         if key_check is not None and not hmac.compare_digest(found, key_check):
-            raise PlatformUnavailable(
+            self._key = b""
+            raise Sealed(
                 f"key {self.path}: it is not the key of this database",
                 f"put the right key there, or name its file in {KEY_VARIABLE}",
             )
@@ -98,6 +105,8 @@ class Vault:
         return hmac.digest(self._derived("credentials"), message, "sha256").hex()
 
     def _derived(self, purpose: str) -> bytes:
+        if not self._key:
+            raise Sealed(f"key {self.path}: it was not read", f"put it there: {self.path}")
         return hmac.digest(self._key, b"gateways " + purpose.encode(), "sha256")
 
     def _aes_gcm(self) -> "AESGCM":
@@ -116,17 +125,17 @@ class Vault:
             mode = self.path.stat().st_mode
             text = self.path.read_bytes()
         except FileNotFoundError as error:
-            raise PlatformUnavailable(
+            raise Sealed(
                 f"key {self.path}: there is no such file, and passwords need it",
                 f"put the database's key back there, or name its file in {KEY_VARIABLE}; "
                 f"for a database that has none yet, {_MAKE_KEY}",
             ) from error
         except OSError as error:
-            raise PlatformUnavailable(
+            raise Sealed(
                 f"key {self.path}: {error.strerror}", "let this user read the file"
             ) from error
         if mode & stat.S_IRWXO:
-            raise PlatformUnavailable(
+            raise Sealed(
                 f"key {self.path}: everybody on this machine may use it",
                 f"take that away with: chmod o= {self.path}",
             )
@@ -139,9 +148,7 @@ def _decoded(text: bytes, path: Path) -> bytes:
     except binascii.Error:
         key = b""
     if len(key) != _KEY_BYTES:
-        raise PlatformUnavailable(
-            f"key {path}: it does not hold {_KEY_BYTES} bytes in base64", _MAKE_KEY
-        )
+        raise Sealed(f"key {path}: it does not hold {_KEY_BYTES} bytes in base64", _MAKE_KEY)
     return key
 
 

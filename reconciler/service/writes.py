@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.clock import Clock, stamp
-from reconciler.errors import Blocked, PlatformUnavailable, RevisionMoved
+from reconciler.errors import (
+    AlreadyThere,
+    Blocked,
+    KeyReused,
+    NotOurs,
+    NotThere,
+    PlatformUnavailable,
+    RevisionMoved,
+)
 from reconciler.model import (
     CONNECTION_FIELDS,
     PASSWORD_FIELD,
@@ -36,11 +44,15 @@ from reconciler.service.vault import Binding, Vault
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks, the key that makes asking again harmless, and the revision it was decided on."""
+    """Who asks, the key that makes asking again harmless, and the revision it was decided on.
+
+    `request` is a digest of all that was asked, from a caller who was sent more than is known here.
+    """
 
     actor: Actor
     key: str
     revision: str | None
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,7 @@ class Writes:
         def carry_out() -> None:
             gateway = desired.gateway
             if self.store.row(gateway.name):
-                raise RevisionMoved(
+                raise AlreadyThere(
                     f"gateway {gateway.name!r} is on the platform already", "make a new plan"
                 )
             status = self._begin(gateway, asked.actor)
@@ -141,7 +153,7 @@ class Writes:
         name: str,
     ) -> ActualGateway:
         """Carry out, or answer as before if the key was used for the same request."""
-        text = json.dumps([action, asked.revision, *request])
+        text = json.dumps([action, asked.revision, *request]) + asked.request
         digest = hashlib.sha256(text.encode()).hexdigest()
         answered = self.store.answer(asked.key)
         if answered is None:
@@ -149,7 +161,7 @@ class Writes:
             now = stamp(self.clock())
             return self.store.restore(self.store.remember_answer(asked.key, digest, name, now))
         if answered[0] != digest:
-            raise PlatformUnavailable(
+            raise KeyReused(
                 f"the key of this write to gateway {name!r} was used for another write",
                 "give every write a key of its own, and the same only to repeat it unchanged",
             )
@@ -174,7 +186,7 @@ class Writes:
     def _at_revision(self, name: str, asked: Asked) -> ActualGateway:
         actual = self.store.find(name)
         if actual is None:
-            raise RevisionMoved(f"gateway {name!r} is not on the platform", "make a new plan")
+            raise NotThere(f"gateway {name!r} is not on the platform", "make a new plan")
         if asked.revision is not None and asked.revision != actual.revision:
             raise RevisionMoved(
                 f"gateway {name!r} is at revision {actual.revision}, no longer at {asked.revision}",
@@ -186,7 +198,7 @@ class Writes:
         actual = self._at_revision(name, asked)
         if actual.owner != self.owner:
             holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
-            raise Blocked(
+            raise NotOurs(
                 f"gateway {name!r} is not ours: it {holder}",
                 f"take it over with: gateways adopt {name}",
             )

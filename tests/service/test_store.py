@@ -30,19 +30,11 @@ from reconciler.model import (
     StatusState,
     WhenFailed,
 )
-from reconciler.service.database import (
-    APPLICATION_ID,
-    MIGRATIONS,
-    VERSION,
-    empty_log,
-    journal_mode,
-    open_readable,
-    open_writable,
-    transaction,
-    translated,
-)
+from reconciler.service.database import empty_log, journal_mode, open_readable, open_writable
+from reconciler.service.faults import translated
 from reconciler.service.rows import DECLARED, READ, declared_values
 from reconciler.service.store import Store
+from reconciler.service.upgrade import APPLICATION_ID, MIGRATIONS, VERSION, transaction
 
 NOW = "2026-01-01T00:00:00Z"
 CONNECTING = Status(StatusState.CONNECTING, NOW, NOW, actor="alice")

@@ -29,6 +29,15 @@ _CONNECTION: Final = (
         " gateways.yaml, in a change of its own.",
     ),
     Rule(
+        "name-not-allowed",
+        _E,
+        "The name is not among those that the target allows",
+        "A target's allow_names says which gateways are this repository's to declare there, so that"
+        " two teams never take over each other's.",
+        "Correct the name. If it is a new kind of gateway of yours, add a pattern to allow_names in"
+        " gateways.yaml, in a change of its own.",
+    ),
+    Rule(
         "private-host",
         _W,
         "The host cannot be reached from a cloud",

@@ -247,6 +247,37 @@ _SETTINGS: Final = (
         why="It would lock out every gateway or, worse, none.",
         mend="Write a host name, an address, *.example.com, or * for all.",
     ),
+    _error(
+        slug="bad-name-pattern",
+        title="An allowed name that matches no gateway",
+        why="It would lock out every gateway or, worse, none.",
+        mend="Write a gateway's name, in which * stands for any characters and ? for one.",
+    ),
+    _error(
+        slug="bad-moment",
+        title="A moment that is not one",
+        why="A freeze that nobody can read freezes nothing, or for ever.",
+        mend="Write date, time and offset from UTC, such as 2026-12-20T18:00:00Z.",
+    ),
+    _error(
+        slug="bad-week",
+        title="A time of the week that is not one",
+        why="A freeze that nobody can read freezes nothing, or for ever.",
+        mend="Write two days and times, such as Fri 18:00 - Mon 06:00.",
+    ),
+    _error(
+        slug="bad-timezone",
+        title="A time zone that is not known here",
+        why="The time of a weekly freeze means nothing without its zone.",
+        mend="Write a name of the IANA time zone database, such as Europe/Berlin, or UTC. A "
+        "machine without that database (Debian: tzdata) knows UTC only.",
+    ),
+    _error(
+        slug="bad-freeze",
+        title="A freeze without a beginning or an end",
+        why="It would freeze nothing, or for ever.",
+        mend="Write from and until, or weekly, and not both; from must come before until.",
+    ),
 )
 
 RULES: Final[tuple[Rule, ...]] = (*_SHAPE, *_FIELDS, *_VARIABLES, *_SETTINGS)

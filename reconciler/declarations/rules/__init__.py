@@ -37,6 +37,7 @@ GATEWAY_RULES: Final[tuple[tuple[Applies, tuple[Rule, ...]], ...]] = (
         _always,
         (
             connection.host_not_allowed,
+            connection.name_not_allowed,
             connection.private_host,
             connection.port_encryption_clash,
             connection.port_of_other_protocol,

@@ -47,6 +47,20 @@ def host_not_allowed(facts: Facts) -> Problem | None:
     )
 
 
+def name_not_allowed(facts: Facts) -> Problem | None:
+    allowed = facts.context.target.limits.allow_names
+    name = facts.declared.name
+    if not allowed or any(fnmatchcase(name, pattern) for pattern in allowed):
+        return None
+    return problem(
+        facts.declared,
+        None,
+        "name-not-allowed",
+        f"name {name!r} is not among those that target {facts.context.target.name!r} allows",
+        f"allowed are {', '.join(allowed)}; the list is allow_names in gateways.yaml",
+    )
+
+
 def private_host(facts: Facts) -> Problem | None:
     platform = facts.context.target.platform
     if platform == "embedded":

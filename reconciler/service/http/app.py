@@ -1,35 +1,57 @@
-"""The HTTP API as an aiohttp application."""
+"""The HTTP API as an aiohttp application: every route, guarded."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aiohttp import web
 
-from reconciler.service.access import Tokens
-from reconciler.service.http.routing import Call, Route, Site
-from reconciler.tokens import Token
+from reconciler.service.http import changes, gateways, locks, refresh, trail
+from reconciler.service.http.guard import Guard, adorn, refusal
+from reconciler.service.http.page.monitoring import Monitoring
+from reconciler.service.http.routing import OpenRoute, Route, Site
 
-ROUTES: tuple[Route, ...] = ()
+ROUTES: Final[tuple[Route, ...]] = (
+    *gateways.ROUTES,
+    *changes.ROUTES,
+    *refresh.ROUTES,
+    *trail.ROUTES,
+    *locks.ROUTES,
+)
+"""What asks for a token."""
+
+OPEN_ROUTES: Final[tuple[OpenRoute, ...]] = ()
+
+
+SITE: Final = web.AppKey("site", Site)
 
 
 def make_app(site: Site) -> web.Application:
-    app = web.Application()
+    app = web.Application(middlewares=[_elsewhere])
+    app.on_response_prepare.append(_adorn)
+    app.on_shutdown.append(_close)
+    app[SITE] = site
+    guard = Guard(site)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _guarded(site, route))
+        app.router.add_route(route.method, route.path, guard.guarded(route))
+    for way in (*OPEN_ROUTES, *Monitoring(site, guard).routes()):
+        app.router.add_route(way.method, way.path, guard.open(way))
     return app
 
 
-def _guarded(site: Site, route: Route):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    async def handle(request: web.Request) -> web.StreamResponse:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        try:
-            token = Token.parse(text)
-        except ValueError:
-            raise web.HTTPUnauthorized from None
-        principal = await site.service.look(
-            lambda connection: Tokens(connection, site.service.clock).find(token)
-        )
-        if principal is None:
-            raise web.HTTPUnauthorized
-        if not principal.role.allows(route.role):
-            raise web.HTTPForbidden
-        return await route.handler(Call(request, site, principal))
+@web.middleware
+async def _elsewhere(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What no route answers is a problem like any other."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return refusal(error, "no route")
 
-    return handle
+
+async def _close(app: web.Application) -> None:
+    app[SITE].closing.set()
+
+
+async def _adorn(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    adorn(response)

@@ -13,6 +13,15 @@ CREATE TABLE tokens (
 
 CREATE INDEX tokens_of_tenant ON tokens (tenant, created_at);
 
+-- Browsers that were signed in with a token. Kept is a hash of the cookie, as with tokens.
+CREATE TABLE visits (
+    hash TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    token TEXT NOT NULL,
+    began_at TEXT NOT NULL,
+    ends_at TEXT NOT NULL
+);
+
 -- Which process owns the sessions: every write of a session carries the number, which only grows.
 CREATE TABLE epochs (
     name TEXT PRIMARY KEY,

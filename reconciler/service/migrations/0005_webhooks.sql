@@ -1,27 +1,54 @@
--- Where a tenant's received messages are announced, and what is still to be told.
+-- Where a tenant's received messages are announced. No gateway means every one of the tenant's.
+-- `failures` counts those in a row since `failing_since`; nothing is tried again before `opens_at`.
 CREATE TABLE webhooks (
     id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,
     gateway TEXT,
     url TEXT NOT NULL,
-    secret BLOB NOT NULL,
     created_at TEXT NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    failing_since TEXT,
+    opens_at TEXT NOT NULL DEFAULT '',
+    answer TEXT NOT NULL DEFAULT '',
     disabled_at TEXT,
-    disabled_why TEXT NOT NULL DEFAULT ''
+    request_key TEXT,
+    request TEXT NOT NULL,
+    UNIQUE (tenant, request_key)
 );
 
-CREATE INDEX webhooks_of_tenant ON webhooks (tenant);
+CREATE INDEX webhooks_of_tenant ON webhooks (tenant, created_at);
 
-CREATE TABLE deliveries (
+-- What announcements are signed with. The current one has no end; those before it have a day.
+CREATE TABLE webhook_secrets (
     webhook TEXT NOT NULL,
-    message INTEGER NOT NULL,
-    event TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at TEXT,
-    answer TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL,
-    PRIMARY KEY (webhook, message),
+    number INTEGER NOT NULL,
+    sealed BLOB NOT NULL,
+    ends_at TEXT,
+    PRIMARY KEY (webhook, number),
     FOREIGN KEY (webhook) REFERENCES webhooks (id) ON DELETE CASCADE
 );
 
-CREATE INDEX deliveries_due ON deliveries (state, next_attempt_at);
+-- What is still to be told, or was given up. `number` is the order in which messages became whole.
+-- Told is gone: the row is removed once the target has taken it.
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY,
+    webhook TEXT NOT NULL,
+    gateway TEXT NOT NULL,
+    message TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    created_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    first_attempt_at TEXT,
+    next_attempt_at TEXT NOT NULL DEFAULT '',
+    answer TEXT NOT NULL DEFAULT '',
+    -- whether it was made due at once after an outage of the target: that is done once
+    spared INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (webhook, message),
+    FOREIGN KEY (webhook) REFERENCES webhooks (id) ON DELETE CASCADE
+);
+
+CREATE INDEX deliveries_in_order
+ON deliveries (webhook, state, gateway, number, next_attempt_at);
+
+CREATE INDEX deliveries_put_off
+ON deliveries (webhook) WHERE state = 'waiting' AND attempts >= 3 AND spared = 0;

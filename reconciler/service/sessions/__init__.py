@@ -1,5 +1,6 @@
 """Sessions: one open SMTP, POP3 or IMAP connection of a gateway each."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,11 +46,13 @@ class SessionSettings:
 
     With `private_hosts` False a gateway is refused whose host has a loopback, private or
     link-local address, or whose port is not one that mail servers use: a tenant must not be able
-    to look around inside the network that the service runs in.
+    to look around inside the network that the service runs in. No session is opened where that
+    would make more than `files` of this process's files and connections.
     """
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     private_hosts: bool = True
+    files: float = math.inf
 
 
 class Session(Protocol):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from reconciler.model import EncryptionMode, FailureKind
@@ -23,6 +23,8 @@ _BUSY: Final = frozenset({"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"})  # RFC 
 _FINAL: Final = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"})
 _ATOM: Final = re.compile(rb"[!#-\[\]-~ ]*")  # what may stand in quotes without an escape
 _NUMBERS: Final = re.compile(rb"\* (\d+) EXISTS|\[(UIDVALIDITY|UIDNEXT) (\d+)\]")
+_CHANGES: Final = re.compile(rb"\* (?:\d{1,20} (?:EXISTS|EXPUNGE|FETCH)|VANISHED)", re.IGNORECASE)
+_NUMBERED: Final = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,20})\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,14 @@ class ImapSession(MailSession):
 
     inbox = Inbox()
 
+    changed = False
+    """Whether the server has said, since somebody last set this to False, that mail changed."""
+
     _tag = 0
     _preauth = False
 
     async def keep_alive(self) -> None:
-        done = await self._command("NOOP")
+        done = await self.command("NOOP")
         if done.status != "OK":
             raise self.out_of_step("answer NOOP", done.text)
 
@@ -86,9 +91,13 @@ class ImapSession(MailSession):
                 "somebody between may be tampering; use encryption_mode TLS if the server has it",
             )
 
+    async def learn_again(self) -> None:
+        """Ask once more what the server can do: after a login it is often more."""
+        await self._learn()
+
     async def _learn(self) -> None:
         self.capabilities = frozenset()
-        done = await self._command("CAPABILITY")
+        done = await self.command("CAPABILITY")
         found: set[str] = set()
         for response in done.untagged:
             words = words_of(response.line)
@@ -101,7 +110,7 @@ class ImapSession(MailSession):
     async def _request_tls(self) -> None:
         offered = "STARTTLS" in self.capabilities
         self.capabilities = frozenset()
-        if not offered or (await self._command("STARTTLS")).status != "OK":
+        if not offered or (await self.command("STARTTLS")).status != "OK":
             raise self.tls_not_offered()
 
     def _check_offers(self) -> str:
@@ -132,9 +141,9 @@ class ImapSession(MailSession):
         if "AUTH=PLAIN" not in self.capabilities:
             done = await self._login(credentials)
         elif "SASL-IR" in self.capabilities:
-            done = await self._command("AUTHENTICATE PLAIN " + credentials.plain.decode())
+            done = await self.command("AUTHENTICATE PLAIN " + credentials.plain.decode())
         else:
-            done = await self._command("AUTHENTICATE PLAIN", (credentials.plain,))
+            done = await self.command("AUTHENTICATE PLAIN", (credentials.plain,))
         if done.status != "OK":
             raise self._login_failure(done)
 
@@ -164,7 +173,7 @@ class ImapSession(MailSession):
         return login_refused(where, done.text)
 
     async def _open_mailbox(self) -> str:
-        done = await self._command("EXAMINE INBOX")  # SELECT would take \Recent from others
+        done = await self.command("EXAMINE INBOX")  # SELECT would take \Recent from others
         if done.code in _BUSY:
             raise server_busy(self.wire.where, done.text)
         if done.status != "OK":
@@ -181,9 +190,9 @@ class ImapSession(MailSession):
         return f"INBOX has {self.inbox.exists} messages"
 
     async def _say_goodbye(self) -> None:
-        await self._command("LOGOUT")
+        await self.command("LOGOUT")
 
-    async def _command(self, line: str, answers: Sequence[bytes] = ()) -> Completion:
+    async def command(self, line: str, answers: Sequence[bytes] = ()) -> Completion:
         return await self._command_bytes(line.encode(), line.partition(" ")[0], answers)
 
     async def _command_bytes(
@@ -193,31 +202,46 @@ class ImapSession(MailSession):
 
         When there are none left it gets `*`, which takes a login back (RFC 3501 6.2.2).
         """
-        self._tag += 1
-        tag = b"a%d " % self._tag
         left = [*answers, b"*"]
         untagged: list[Response] = []
         async with self.wire.within(self.deadlines.command, f"answer {verb}"):
-            await self.wire.send(tag + line)
-            while not (response := await self._read_response()).line.startswith(tag):
+            tag = await self.begin(line)
+            while not (response := await self.read_response()).line.startswith(tag):
                 if response.line[:1] == b"+" and left:
                     await self.wire.send(left.pop(0))
                 else:
-                    self._check_untagged(response.line, verb)
+                    self.check_untagged(response.line, verb)
                     untagged.append(response)
-        status, _, text = self.quote(response.line[len(tag) :]).partition(" ")
+        return self.completion(tag, response.line, untagged)
+
+    async def begin(self, line: bytes) -> bytes:
+        """Send a command; the result is what the line begins with that completes it."""
+        self._tag += 1
+        tag = b"a%d " % self._tag
+        await self.wire.send(tag + line)
+        return tag
+
+    def completion(
+        self, tag: bytes, line: bytes, untagged: Sequence[Response] = ()
+    ) -> Completion:
+        status, _, text = self.quote(line[len(tag) :]).partition(" ")
         code = _CODE.match(text.upper())
         return Completion(status.upper(), code[1] if code else "", text, tuple(untagged))
 
-    def _check_untagged(self, line: bytes, verb: str) -> None:
+    def check_untagged(self, line: bytes, verb: str) -> None:
+        """Take note of what the server says by itself; raises if it is a goodbye, or no IMAP."""
         if not line.startswith(b"* "):
             self.wire.usable = False
             raise self.out_of_step("answer as IMAP demands", line)
         if line[:5].upper() == b"* BYE" and verb != "LOGOUT":
             self.wire.usable = False
             raise server_busy(self.wire.where, self.quote(line[6:]))
+        if _CHANGES.match(line):
+            self.changed = True
+        elif numbered := _NUMBERED.match(line):
+            self.inbox = replace(self.inbox, uid_validity=int(numbered[1]))
 
-    async def _read_response(self) -> Response:
+    async def read_response(self) -> Response:
         lines = [await self.wire.read_line()]
         literals: list[bytes] = []
         while match := _LITERAL.search(lines[-1]):

@@ -5,6 +5,7 @@ the socket and OpenSSL's state is held, and it is always known which bytes came 
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,7 +15,12 @@ from typing import Any, Final
 
 from reconciler.model import Certificate, FailureKind
 from reconciler.service.sessions import SessionError, SessionSettings
-from reconciler.service.sessions.addresses import Address, refuse_private, resolve
+from reconciler.service.sessions.addresses import (
+    Address,
+    refuse_port,
+    refuse_private,
+    resolve,
+)
 from reconciler.service.sessions.failures import connect_failure, fail, tls_failure
 from reconciler.service.sessions.tls import RECORD, TlsLayer
 
@@ -22,6 +28,7 @@ MAX_LINE: Final = 64 * 1024  # real replies stay below 2 KiB a line; stops an en
 MAX_LINES: Final = 1_000  # of one reply; real ones have a few dozen; stops a flood of small ones
 MAX_REPLY: Final = 1024 * 1024  # all lines and literals of one reply, refused before it is read
 
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _TOO_SLOW: Final = "the server, or the network to it, is too slow or stuck"
 
 
@@ -63,10 +70,13 @@ class Wire:
             raise
 
     async def resolve(self) -> str:
+        private = self._settings.private_hosts
+        if not private:
+            refuse_port(self.where, self._port)
         async with self.within(self._settings.deadlines.dns, "have its host name looked up"):
             self._addresses = await resolve(self._host, self._port)
-        if not self._settings.private_hosts:
-            refuse_private(self.where, self._port, self._addresses)
+        if not private:
+            refuse_private(self.where, self._addresses)
         return ", ".join(str(address[0]) for _, address in self._addresses)
 
     async def connect(self) -> str:
@@ -80,7 +90,7 @@ class Wire:
         for index, (family, address) in enumerate(self._addresses):
             share = (end - loop.time()) / (len(self._addresses) - index)
             try:
-                self._socket = await _connected(family, address, share)
+                self._socket = await _connected(family, address, share, self._settings.files)
             except OSError as error:
                 first = first or connect_failure(self.where, error)
             else:
@@ -164,28 +174,57 @@ class Wire:
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
-            self._check(searched <= MAX_LINE, "a line without end")
+            self.check(searched <= MAX_LINE, "a line without end")
             self._buffer += await self._receive()
         self._lines_left -= 1
-        self._check(end <= MAX_LINE, "a line without end")
-        self._check(self._lines_left >= 0, "a reply without end")
+        self.check(end <= MAX_LINE, "a line without end")
+        self.check(self._lines_left >= 0, "a reply without end")
         return self._take(end + 1).rstrip(b"\r\n")
 
     async def read_exactly(self, size: int) -> bytes:
         """A literal; one that is longer than a reply may be is refused before it is read."""
-        self._check(size <= self._bytes_left, "a reply without end")
+        self.check(size <= self._bytes_left, "a reply without end")
         while len(self._buffer) < size:
             self._buffer += await self._receive()
         return self._take(size)
 
+    async def peek(self, size: int) -> bytes:
+        """The next bytes, `size` or as many as the line still has, and leave them to be read."""
+        while len(self._buffer) < size and b"\n" not in self._buffer:
+            self._buffer += await self._receive()
+        return bytes(self._buffer[:size])
+
+    async def read_block(self, size: int) -> bytes:
+        """A part of a message, exactly so long.
+
+        It counts for no reply: whoever reads messages has a limit of his own.
+        """
+        while len(self._buffer) < size:
+            self._buffer += await self._receive()
+        return self._cut(size)
+
+    async def read_some(self) -> bytes:
+        """What is there, at least a byte; it counts for no reply either."""
+        if not self._buffer:
+            self._buffer += await self._receive()
+        return self._cut(len(self._buffer))
+
+    def put_back(self, data: bytes) -> None:
+        """What was read too much is read again."""
+        self._buffer[:0] = data
+
     def _take(self, size: int) -> bytes:
         self._bytes_left -= size
-        self._check(self._bytes_left >= 0, "a reply without end")
+        self.check(self._bytes_left >= 0, "a reply without end")
+        return self._cut(size)
+
+    def _cut(self, size: int) -> bytes:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken
 
-    def _check(self, fine: bool, what: str) -> None:  # noqa: FBT001  # reads as a sentence
+    def check(self, fine: bool, what: str) -> None:  # noqa: FBT001  # reads as a sentence
+        """End the connection unless all is fine; `what` says what the server sends instead."""
         if not fine:
             raise self._broken(FailureKind.PROTOCOL, "port", f"{self.where} sends {what}")
 
@@ -253,9 +292,9 @@ class Wire:
 
 
 async def _connected(
-    family: socket.AddressFamily, address: tuple[Any, ...], seconds: float
+    family: socket.AddressFamily, address: tuple[Any, ...], seconds: float, files: float
 ) -> socket.socket:
-    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection = _new_socket(family, files)
     try:
         connection.setblocking(False)  # noqa: FBT003
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -265,3 +304,25 @@ async def _connected(
         connection.close()
         raise
     return connection
+
+
+def _new_socket(family: socket.AddressFamily, files: float) -> socket.socket:
+    try:
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise (_too_many_files() if error.errno in _NO_FILES else error) from None
+    # the system gives out the lowest number that is free, so the number tells how many are not
+    if made.fileno() >= files:
+        made.close()
+        raise _too_many_files()
+    return made
+
+
+def _too_many_files() -> SessionError:
+    return fail(
+        FailureKind.BUSY,
+        None,
+        "this service has as many files and connections open as it may",
+        "allow it more: LimitNOFILE of its systemd unit, or ulimit -n",
+        transient=True,
+    )

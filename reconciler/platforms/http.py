@@ -1,0 +1,229 @@
+"""The gateway service elsewhere, through its HTTP API.
+
+A write is done when the service says so. Where its answer was lost the write is repeated with its
+key, and where that brings no answer either, the gateway is read: nothing is assumed.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.clock import now, stamp
+from reconciler.errors import (
+    GatewaysError,
+    NotThere,
+    PlatformUnavailable,
+    RevisionMoved,
+)
+from reconciler.model import (
+    Actor,
+    ActualGateway,
+    Cause,
+    DesiredGateway,
+    Failure,
+    FailureKind,
+    Snapshot,
+    StatusState,
+    Target,
+)
+from reconciler.platforms import Platform, Write
+from reconciler.platforms.http_access import Access, access_of
+from reconciler.platforms.http_client import Client, Doubt, Json, Request
+from reconciler.platforms.http_listing import PATH, read_all, refreshed
+from reconciler.platforms.http_lock import Lease, hold
+from reconciler.platforms.http_retry import Patience
+from reconciler.wire import actor_data, actual_from, desired_data
+
+LONGEST_POLL: Final = 20.0
+"""Seconds that one question about a status may take: proxies cut what is still for a minute."""
+
+_ANSWER_SECONDS: Final = 5.0
+_SHORTEST_SECRET: Final = 8
+
+Seen = Callable[[ActualGateway], bool]
+
+
+def open_platform(target: Target, _root: Path) -> Platform:
+    """The platform of an http target; nothing is sent before it is used.
+
+    Raises:
+        InvalidInput: the settings or the environment lack something, or do not fit.
+
+    """
+    return HttpPlatform(access_of(target, os.environ), target.owner)
+
+
+def gateway_path(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"
+
+
+class HttpPlatform:
+    """One tenant's gateways on a service that keeps their sessions."""
+
+    def __init__(self, access: Access, owner: str, *, patience: Patience | None = None) -> None:
+        self._client = Client(access, patience or Patience())
+        self._owner = owner
+        self._lease: Lease | None = None
+
+    async def read(self, *, refresh: bool = False) -> Snapshot:
+        return await (refreshed(self._client) if refresh else read_all(self._client))
+
+    async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
+        return await self._put(desired, write, {"If-None-Match": "*"}, reconnect=True)
+
+    async def edit(
+        self, desired: DesiredGateway, write: Write, *, reconnect: bool
+    ) -> ActualGateway:
+        condition = {"If-Match": _tag(write.revision) if write.revision else "*"}
+        return await self._put(desired, write, condition, reconnect=reconnect)
+
+    async def adopt(self, desired: DesiredGateway, write: Write) -> ActualGateway:
+        name = desired.gateway.name
+        body = {**desired_data(desired), "owner": self._owner}
+        request = self._request("POST", f"{gateway_path(name)}/adopt", body, write)
+        request = replace(request, secrets=_secrets(desired))
+        return await self._write(name, request, write, lambda one: self._holds(one, desired))
+
+    async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
+        def seen(actual: ActualGateway) -> bool:
+            connects = actual.status.state is not StatusState.DISCONNECTED
+            return connects and actual.status.actor == write.actor.name
+
+        path = f"{gateway_path(name)}/rebuild"
+        request = self._request("POST", path, {"force": force}, write)
+        return await self._write(name, request, write, seen)
+
+    async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
+        def seen(actual: ActualGateway) -> bool:
+            return (actual.status.cause, actual.status.actor) == (cause, write.actor.name)
+
+        path = f"{gateway_path(name)}/disconnect"
+        body = {"owner": self._owner, "cause": cause.value}
+        return await self._write(name, self._request("POST", path, body, write), write, seen)
+
+    async def settle(self, name: str, *, seconds: float) -> ActualGateway:
+        """Ask until the service says what became of the connection, over whatever cuts us off."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        path = f"{gateway_path(name)}/status"
+        while True:
+            left = max(0.0, deadline - loop.time())
+            wait = min(left, LONGEST_POLL)
+            request = Request(
+                "GET",
+                f"{path}?wait={wait:.3f}",
+                patience=Patience(wait + _ANSWER_SECONDS, budget=left, attempts=1_000, longest=2.0),
+            )
+            actual = await self._client.ask(request, lambda data: _gateway(data, name))
+            if actual.status.state is not StatusState.CONNECTING:
+                return actual
+            if loop.time() >= deadline:
+                return _timed_out(actual, seconds)
+
+    @asynccontextmanager
+    async def lock(self, actor: Actor, *, seconds: float) -> AsyncIterator[None]:
+        async with hold(self._client, actor, seconds) as lease:
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _put(
+        self, desired: DesiredGateway, write: Write, condition: Json, *, reconnect: bool
+    ) -> ActualGateway:
+        name = desired.gateway.name
+        body = {**desired_data(desired), "owner": self._owner, "reconnect": reconnect}
+        request = self._request("PUT", gateway_path(name), body, replace(write, revision=None))
+        request = replace(
+            request, headers={**request.headers, **condition}, secrets=_secrets(desired)
+        )
+        return await self._write(name, request, write, lambda one: self._holds(one, desired))
+
+    def _request(self, method: str, path: str, body: Json, write: Write) -> Request:
+        headers = {"Idempotency-Key": write.key}
+        if write.revision is not None:
+            headers["If-Match"] = _tag(write.revision)
+        if self._lease:
+            headers["Gateways-Lock"] = self._lease.id
+        body = {**body, "actor": actor_data(write.actor)}
+        return Request(method, path, body, headers, writes=True)
+
+    async def _write(self, name: str, request: Request, write: Write, seen: Seen) -> ActualGateway:
+        """Send it until the service has answered; `seen` tells whether a gateway shows it."""
+        try:
+            return await self._client.ask(request, lambda data: _gateway(data, name))
+        except Doubt as doubt:
+            return await self._looked_up(name, write, doubt, seen)
+
+    async def _looked_up(self, name: str, write: Write, doubt: Doubt, seen: Seen) -> ActualGateway:
+        """What has become of a write that nobody answered for."""
+        said = doubt.setback.error
+        try:
+            actual = await self._get(name)
+        except GatewaysError:
+            raise doubt from None
+        moved = actual is not None and actual.revision != write.revision
+        if actual and moved and seen(actual):
+            return actual
+        if not doubt.setback.doubtful:
+            raise said
+        if not moved:
+            raise PlatformUnavailable(
+                f"{said.message}; gateway {name!r} is as it was before", said.hint
+            )
+        raise RevisionMoved(
+            f"gateway {name!r} was changed meanwhile, and not as it should be", "make a new plan"
+        )
+
+    async def _get(self, name: str) -> ActualGateway | None:
+        try:
+            request = Request("GET", gateway_path(name))
+            return await self._client.ask(request, lambda data: _gateway(data, name))
+        except NotThere:
+            return None
+
+    def _holds(self, actual: ActualGateway, desired: DesiredGateway) -> bool:
+        """Whether it is ours and has every field and the password that were declared."""
+        known = not desired.password_known or actual.fingerprint == desired.fingerprint
+        return known and actual.owner == self._owner and actual.gateway == desired.gateway
+
+
+def _tag(revision: str) -> str:
+    return f'"{revision}"'
+
+
+def _secrets(desired: DesiredGateway) -> tuple[str, ...]:
+    """What must not be seen even if it were sent back; a short one is in every other word."""
+    value = desired.password.reveal() if desired.password else ""
+    return (value,) if len(value) >= _SHORTEST_SECRET else ()
+
+
+def _gateway(data: Json, name: str) -> ActualGateway:
+    """The gateway that was asked for. Raises ValueError if it is another."""
+    actual = actual_from(data, data["certificates"])
+    if actual.gateway.name != name:
+        raise ValueError(name)
+    return actual
+
+
+def _timed_out(actual: ActualGateway, seconds: float) -> ActualGateway:
+    """As the service has it, but that we do not wait any longer."""
+    failure = Failure(
+        FailureKind.TIMEOUT,
+        "host",
+        f"not connected within {seconds:g} seconds",
+        "the service goes on trying; gateways status shows what comes of it",
+    )
+    status = replace(
+        actual.status, state=StatusState.FAILED, checked_at=stamp(now()), failure=failure
+    )
+    return replace(actual, status=status)

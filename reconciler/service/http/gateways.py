@@ -1,0 +1,132 @@
+"""Reading gateways: all of them at one moment, or one."""
+
+import asyncio
+import re
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from reconciler.service.access import Role
+from reconciler.service.http.asking import whole_number, wrong_parameter
+from reconciler.service.http.encoder import Encoded, listed
+from reconciler.service.http.problems import Problem, not_there
+from reconciler.service.http.routing import Call, Route
+from reconciler.service.store import Store
+
+JSON: Final = "application/json"
+PAGE: Final = 1_000
+LARGEST_PAGE: Final = 10_000
+LONGEST_WAIT: Final = 60
+_CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9]{1,9})")
+
+
+async def gateways(call: Call) -> web.StreamResponse:
+    """A page of a snapshot: the first page takes it, the others are read from it."""
+    limit = whole_number(call, "limit", PAGE, 1, LARGEST_PAGE)
+    cursor = call.request.query.get("cursor")
+    now = time.monotonic()
+    if cursor is None:
+        name, start, found = "", 0, await _snapshot(call)
+        if len(found) > limit:
+            name = call.site.snapshots.keep(call.tenant, found, now)
+    else:
+        name, start, found = _kept(call, cursor, now)
+    end = start + limit
+    following = f"{name}.{end}" if end < len(found) else None
+    return page(found[start:end], len(found), following)
+
+
+def page(gateways: Sequence[Encoded], count: int, following: str | None) -> web.Response:
+    """One page as an answer; `count` is of the whole snapshot."""
+    cursor = f'"{following}"' if following else "null"
+    body = b"".join(
+        (
+            b'{"gateways":[',
+            b",".join([one.data for one in gateways]),
+            b'],"certificates":{',
+            listed(gateways),
+            f'}},"supervised":true,"count":{count},"next":{cursor}}}'.encode(),
+        )
+    )
+    return web.Response(body=body, content_type=JSON)
+
+
+async def gateway(call: Call) -> web.StreamResponse:
+    return answer(await _one(call))
+
+
+async def status(call: Call) -> web.StreamResponse:
+    """The gateway, once it is no longer connecting or the wait is over."""
+    seconds = whole_number(call, "wait", 0, 0, LONGEST_WAIT)
+    await _one(call)
+    if seconds:
+        await _settled_or_closing(call, seconds)
+    # read from the database: that is what the next reader sees as well
+    return answer(await _one(call))
+
+
+def answer(encoded: Encoded, status: int = 200) -> web.Response:
+    """One gateway as an answer. Its tag is the revision, which a later write may name."""
+    return web.Response(
+        status=status,
+        body=encoded.alone(),
+        content_type=JSON,
+        headers={"ETag": f'"{encoded.revision}"'},
+    )
+
+
+async def _settled_or_closing(call: Call, seconds: int) -> None:
+    settled = asyncio.ensure_future(
+        call.site.supervisor.settled(call.tenant, call.name, seconds=seconds)
+    )
+    closing = asyncio.ensure_future(call.site.closing.wait())
+    try:
+        await asyncio.wait([settled, closing], return_when=asyncio.FIRST_COMPLETED)
+        if settled.done():
+            settled.result()
+    finally:
+        settled.cancel()
+        closing.cancel()
+        await asyncio.wait([settled, closing])
+
+
+async def _one(call: Call) -> Encoded:
+    encoder = call.site.encoder
+    found = await call.service.look(
+        lambda connection: encoder.gateway(Store(connection, call.tenant), call.name)
+    )
+    if found is None:
+        raise not_there("this gateway")
+    return found
+
+
+async def _snapshot(call: Call) -> Sequence[Encoded]:
+    def all_of_them(connection: sqlite3.Connection) -> Sequence[Encoded]:
+        return call.site.encoder.gateways(Store(connection, call.tenant))
+
+    return await call.service.ask(all_of_them)
+
+
+def _kept(call: Call, cursor: str, now: float) -> tuple[str, int, Sequence[Encoded]]:
+    written = _CURSOR.fullmatch(cursor)
+    if written is None:
+        raise wrong_parameter("cursor", "must be the next of a page")
+    kept = call.site.snapshots.find(call.tenant, written[1], now)
+    if kept is None:
+        raise Problem(
+            410,
+            "snapshot-gone",
+            "the snapshot of this cursor is kept no longer",
+            "read again from the first page",
+        )
+    return written[1], int(written[2]), kept.gateways
+
+
+ROUTES: Final = (
+    Route("GET", "/v1/gateways", gateways, Role.READ),
+    Route("GET", "/v1/gateways/{name}", gateway, Role.READ),
+    Route("GET", "/v1/gateways/{name}/status", status, Role.READ),
+)

@@ -1,0 +1,214 @@
+"""The one way in: who calls, whether he may, how often, and what a fault looks like outside."""
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from reconciler.errors import GatewaysError
+from reconciler.service.access import Principal, Role
+from reconciler.service.http.callers import Callers
+from reconciler.service.http.limits import Bucket, Buckets
+from reconciler.service.http.problems import Problem, problem_of
+from reconciler.service.http.routing import Call, OpenRoute, Route, Site
+from reconciler.service.observe.metrics import Metrics
+
+logger = logging.getLogger("gateways.http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What every answer carries, unless its handler says otherwise."""
+
+_GONE: Final = 499
+"""Counted as the status where who asked did not wait for the answer."""
+
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="gateways"'}
+
+
+class _Answered:
+    """Turns whatever becomes of a route's requests into answers, and counts them."""
+
+    def __init__(self, metrics: Metrics, method: str, path: str) -> None:
+        self._where = f"{method} {path}"
+        self._seconds = metrics.requests.labels(method, path)
+        self._classes = [metrics.answers.labels(method, path, f"{one}xx") for one in range(6)]
+
+    async def __call__(
+        self, request: web.Request, answering: Awaitable[web.StreamResponse]
+    ) -> web.StreamResponse:
+        started = time.perf_counter()
+        status = _GONE
+        try:
+            try:
+                response = await answering
+            except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
+                response = refusal(error, self._where)
+                if request.writer.output_size:
+                    raise ConnectionError("the answer had begun") from None
+            status = response.status
+        finally:
+            self._seconds.observe(time.perf_counter() - started)
+            self._classes[status // 100].inc()
+        return response
+
+
+class Guard:
+    """Wraps handlers of routes into those that aiohttp calls."""
+
+    def __init__(self, site: Site) -> None:
+        settings = site.settings
+        self._site = site
+        self._callers = Callers(site.service.clock)
+        self._tokens = Buckets(settings.rate, settings.burst)
+        self._strangers = Buckets(settings.failures / 60, settings.failures)
+
+    def guarded(self, route: Route) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await answered(request, self._let_in(request, route))
+
+        answered = _Answered(self._site.service.metrics, route.method, route.path)
+        return handle
+
+    def open(self, route: OpenRoute) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await answered(request, route.handler(request, self._site))
+
+        answered = _Answered(self._site.service.metrics, route.method, route.path)
+        return handle
+
+    async def _let_in(self, request: web.Request, route: Route) -> web.StreamResponse:
+        principal = await self._known(request)
+        now = time.monotonic()
+        bucket = self._tokens.of(principal.token, now)
+        self._count(bucket)
+        if not principal.role.allows(route.role):
+            raise forbidden(route.role)
+        bucket.at_once += 1
+        try:
+            return await route.handler(Call(request, self._site, principal, route))
+        finally:
+            bucket.at_once -= 1
+
+    async def _known(self, request: web.Request) -> Principal:
+        header = request.headers.get("Authorization", "")
+        if not header:
+            raise unauthorized("this needs a token")
+        principal = await self._site.service.look(
+            lambda connection: self._callers.find(connection, header)
+        )
+        if principal is None:
+            self.stranger(request)
+            raise unauthorized("the token is not known, or has ended")
+        return principal
+
+    def _count(self, bucket: Bucket) -> None:
+        if bucket.left < 1:
+            raise _too_many("too many requests with this token", self._tokens.wait(bucket))
+        if bucket.at_once >= self._site.settings.at_once:
+            raise _too_many("too many requests of this token are under way", 1)
+        bucket.left -= 1
+
+    def allow(self, token: str) -> None:
+        """Count a request of a browser that was signed in with a token. Raises Problem."""
+        self._count(self._tokens.of(token, time.monotonic()))
+
+    def stranger(self, request: web.Request) -> None:
+        """Few are wrong twice by mistake: who guesses is told to wait. Raises Problem."""
+        bucket = self._strangers.of(request.remote or "", time.monotonic())
+        if bucket.left < 1:
+            raise _too_many("too many wrong tokens from this address", self._strangers.wait(bucket))
+        bucket.left -= 1
+
+
+def adorn(response: web.StreamResponse) -> None:
+    """Put on what every answer carries."""
+    headers = response.headers
+    for name, value in HEADERS.items():
+        if name not in headers:
+            headers[name] = value
+    headers["Server"] = "gateways"  # in place of the names and versions of what it is made of
+
+
+def refusal(error: Exception, where: str) -> web.Response:
+    """The answer to an error."""
+    return problem_for(error, where).response()
+
+
+def problem_for(error: Exception, where: str) -> Problem:
+    """What an error is outside. What nobody expected is told by a number that is in the log."""
+    if isinstance(error, GatewaysError):
+        error = problem_of(error)
+    if isinstance(error, web.HTTPException):
+        error = _of_aiohttp(error)
+    if not isinstance(error, Problem):
+        incident = secrets.token_hex(6)
+        # the type and the place: a message may hold what a request brought
+        logger.error(
+            "incident %s: %s while answering %s",
+            incident,
+            type(error).__name__,
+            where,
+            exc_info=(type(error), _Untold(), error.__traceback__),
+        )
+        error = Problem(500, "internal", f"incident {incident} stands in the service's log")
+    return error
+
+
+class _Untold(Exception):
+    """Stands for an error whose message nobody may read."""
+
+
+def unauthorized(why: str) -> Problem:
+    return Problem(401, "unauthorized", why, "send Authorization: Bearer TOKEN", headers=_CHALLENGE)
+
+
+def forbidden(role: Role) -> Problem:
+    return Problem(
+        403,
+        "forbidden",
+        f"this needs a token of role {role.value}",
+        f"make one with: gateways token new --role {role.value}",
+    )
+
+
+def _too_many(why: str, seconds: float) -> Problem:
+    wait = max(1, math.ceil(seconds))
+    return Problem(
+        429,
+        "too-many-requests",
+        why,
+        f"ask again in {wait} seconds",
+        headers={"Retry-After": str(wait)},
+    )
+
+
+def _of_aiohttp(error: web.HTTPException) -> Problem:
+    match error.status:
+        case 404:
+            return Problem(404, "not-found", "there is no such path", "/docs lists them")
+        case 405:
+            allowed = error.headers.get("Allow", "")
+            return Problem(
+                405,
+                "not-allowed",
+                f"this path takes {allowed}",
+                headers={"Allow": allowed},
+            )
+        case 413:
+            return Problem(413, "too-large", "the body is too large")
+        case 417:
+            return Problem(417, "invalid", "only Expect: 100-continue is understood")
+        case _:
+            return Problem(error.status, "invalid", error.reason)

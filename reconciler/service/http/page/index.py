@@ -1,0 +1,131 @@
+"""Every gateway of a tenant in a few words: enough to count, filter and sort ten thousand."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from reconciler.clock import stamp
+from reconciler.model import Cause, StatusState
+from reconciler.service.http.page.certificates import anchor_end
+from reconciler.service.http.page.view import ENDING, View
+from reconciler.service.http.page.words import STATUS_WORDS
+
+MAX_LABELS: Final = 200
+"""So many labels are offered, those of most gateways first."""
+
+_URGENT: Final = timedelta(days=7)
+_SOON: Final = timedelta(days=30)
+
+# What needs a person first: the lowest number stands at the top.
+_FAILED, _ENDING_NOW, _CONNECTING, _CUT_OFF, _ENDING_SOON, _DISCONNECTED, _WELL = range(7)
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One gateway. `labels` is their JSON; `need` says how much it needs a person."""
+
+    name: str
+    host: str
+    status: str
+    labels: str
+    ending: bool
+    need: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`entries` are sorted, what needs a person first. `counts` is by status, over all."""
+
+    entries: tuple[Entry, ...]
+    counts: Mapping[str, int]
+    ending: int
+    labels: tuple[str, ...]
+
+    def matching(self, view: View) -> list[Entry]:
+        found = iter(self.entries)
+        if view.status:
+            found = (one for one in found if one.status == view.status)
+        if view.certificate == ENDING:
+            found = (one for one in found if one.ending)
+        if view.name:
+            part = view.name.lower()
+            found = (one for one in found if part in one.name.lower() or part in one.host.lower())
+        if view.label:
+            fitting = {text for text in {one.labels for one in self.entries} if _has(text, view)}
+            found = (one for one in found if one.labels in fitting)
+        return list(found)
+
+
+def read_rows(connection: sqlite3.Connection, tenant: str) -> tuple[list[Row], Mapping[str, str]]:
+    """A row for each gateway, by name; and when the anchors end, by their digests."""
+    rows = connection.execute(
+        "SELECT name, host, status, cause, labels, "
+        "CASE encryption_mode WHEN 'NONE' THEN NULL ELSE certificate_digest END "
+        "FROM gateways WHERE tenant = ? ORDER BY lower(name), name",
+        (tenant,),
+    ).fetchall()
+    pems = connection.execute("SELECT digest, pem FROM certificates WHERE tenant = ?", (tenant,))
+    ends = {digest: end for digest, pem in pems if (end := anchor_end(pem))}
+    return rows, ends
+
+
+def make_index(
+    rows: Sequence[Row],
+    anchors: Mapping[str, str],
+    server_end: Callable[[str], str | None],
+    now: datetime,
+) -> Index:
+    """`server_end` says when the certificate ends that a gateway's server has shown.
+
+    Times are compared as text: all are stamps.
+    """
+    urgent, soon = stamp(now + _URGENT), stamp(now + _SOON)
+    by_need: list[list[Entry]] = [[] for _ in range(_WELL + 1)]
+    for name, host, status, cause, labels, digest in rows:
+        ends = [end for end in (anchors.get(digest), server_end(name)) if end] if digest else ()
+        end = min(ends, default=None)
+        ending = end is not None and end <= soon
+        need = _need(
+            status, cause, urgent=ending and end is not None and end <= urgent, soon=ending
+        )
+        by_need[need].append(Entry(name, host, status, labels, ending, need))
+    entries = tuple(entry for level in by_need for entry in level)
+    found = Counter(entry.status for entry in entries)
+    return Index(
+        entries,
+        {state: found[state] for state in STATUS_WORDS},
+        sum(entry.ending for entry in entries),
+        tuple(_most_used(Counter(entry.labels for entry in entries))),
+    )
+
+
+def _need(status: str, cause: str | None, *, urgent: bool, soon: bool) -> int:
+    if status == StatusState.FAILED:
+        return _FAILED
+    if status == StatusState.DISCONNECTED:
+        meant = cause in {Cause.DECLARED, Cause.UNDECLARED}
+        return _DISCONNECTED if meant else _CUT_OFF
+    if urgent:
+        return _ENDING_NOW
+    if status == StatusState.CONNECTING:
+        return _CONNECTING
+    return _ENDING_SOON if soon else _WELL
+
+
+def _has(labels: str, view: View) -> bool:
+    name, equals, value = view.label.partition("=")
+    return any(name == one and (not equals or value == other) for one, other in json.loads(labels))
+
+
+def _most_used(texts: Mapping[str, int]) -> Iterator[str]:
+    pairs: Counter[str] = Counter()
+    for text, count in texts.items():
+        for name, value in json.loads(text):
+            pairs[f"{name}={value}"] += count
+    yield from sorted(pair for pair, _ in pairs.most_common(MAX_LABELS))

@@ -1,0 +1,150 @@
+"""One gateway as the page shows it, and reading those of one page."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from reconciler.model import Cause, EncryptionMode, FailureKind, ProtocolType, StatusState
+from reconciler.service.http.page.certificates import CertificateEnd, anchor_end, certificate_end
+from reconciler.service.http.page.mail_today import Mail, mail_today
+from reconciler.service.http.page.seen import Seen
+
+_COLUMNS: Final = (
+    "name, protocol_type, host, port, encryption_mode, certificate_digest, labels, owner, protect, "
+    "revision, status, status_since, failure_kind, failure_field, failure_message, failure_hint, "
+    "cause, actor"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a session failed, what is to blame, and what to do."""
+
+    kind: FailureKind
+    field: str | None
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastChange:
+    """The last entry of a gateway's audit trail."""
+
+    at: str
+    action: str
+    actor: str
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One gateway. Times are stamps: how long ago that is changes, this does not.
+
+    `actor` is who disconnected it, where somebody did. `waiting` is what the next attempt waits
+    for, where there is no session.
+    """
+
+    name: str
+    protocol_type: ProtocolType
+    server: str
+    encryption_mode: EncryptionMode
+    labels: tuple[tuple[str, str], ...]
+    owner: str | None
+    protect: bool
+    revision: str
+    status: StatusState
+    since: str
+    trouble: Trouble | None
+    cause: Cause | None
+    actor: str
+    next_attempt_at: str | None
+    waiting: str | None
+    certificate: CertificateEnd | None
+    mail: Mail
+    change: LastChange | None
+
+
+def read_shown(
+    connection: sqlite3.Connection,
+    tenant: str,
+    names: Sequence[str],
+    seen: Mapping[str, Seen],
+    now: datetime,
+) -> tuple[Shown, ...]:
+    """The gateways of these names that are still there, in this order."""
+    marks = ", ".join("?" for _ in names)
+    gateways = connection.execute(
+        f"SELECT {_COLUMNS} FROM gateways WHERE tenant = ? AND name IN ({marks})",  # noqa: S608 - constants, question marks
+        (tenant, *names),
+    ).fetchall()
+    by_name = {row[0]: row for row in gateways}
+    mail = mail_today(connection, tenant, names, now)
+    changes = _last_changes(connection, tenant, names)
+    anchors = _anchors(connection, tenant, {row[5] for row in gateways if row[5]})
+    return tuple(
+        _shown(by_name[name], mail[name], changes.get(name), anchors, seen.get(name, Seen()), now)
+        for name in names
+        if name in by_name
+    )
+
+
+def _shown(
+    row: Sequence[Any],
+    mail: Mail,
+    change: LastChange | None,
+    anchors: Mapping[str, str | None],
+    seen: Seen,
+    now: datetime,
+) -> Shown:
+    name, protocol, host, port, encryption, digest, labels, owner, protect, revision = row[:10]
+    status, since, kind, blamed, message, hint, cause, actor = row[10:]
+    encrypted = encryption != EncryptionMode.NONE
+    server_end = seen.certificate_ends_at if encrypted else None
+    anchor = anchors.get(digest) if encrypted else None
+    return Shown(
+        name,
+        ProtocolType(protocol),
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        EncryptionMode(encryption),
+        tuple((one, value) for one, value in json.loads(labels)),
+        owner,
+        bool(protect),
+        str(revision),
+        StatusState(status),
+        since,
+        Trouble(FailureKind(kind), blamed, message, hint) if kind else None,
+        Cause(cause) if cause else None,
+        actor,
+        seen.next_attempt_at,
+        seen.waiting,
+        certificate_end(anchor, server_end, now),
+        mail,
+        change,
+    )
+
+
+def _last_changes(
+    connection: sqlite3.Connection, tenant: str, names: Sequence[str]
+) -> Mapping[str, LastChange]:
+    marks = ", ".join("?" for _ in names)
+    rows = connection.execute(
+        "SELECT gateway, at, action, actor, git_commit FROM audit WHERE id IN "
+        f"(SELECT max(id) FROM audit WHERE tenant = ? AND gateway IN ({marks}) "  # noqa: S608 - question marks
+        "GROUP BY gateway)",
+        (tenant, *names),
+    )
+    return {gateway: LastChange(*rest) for gateway, *rest in rows}
+
+
+def _anchors(
+    connection: sqlite3.Connection, tenant: str, digests: set[str]
+) -> Mapping[str, str | None]:
+    marks = ", ".join("?" for _ in digests)
+    rows = connection.execute(
+        f"SELECT digest, pem FROM certificates WHERE tenant = ? AND digest IN ({marks})",  # noqa: S608 - question marks
+        (tenant, *sorted(digests)),
+    )
+    return {digest: anchor_end(pem) for digest, pem in rows}

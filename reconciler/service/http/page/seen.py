@@ -1,0 +1,26 @@
+"""What only the supervisor knows of a session, as stamps and words."""
+
+from dataclasses import dataclass
+
+from reconciler.clock import stamp
+from reconciler.service.supervisor.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When the next attempt is due, what is waited for, and when the server's certificate ends."""
+
+    next_attempt_at: str | None = None
+    waiting: str | None = None
+    certificate_ends_at: str | None = None
+
+
+def seen_by(supervisor: Supervisor, tenant: str, name: str) -> Seen:
+    facts = supervisor.facts(tenant, name)
+    if facts is None:
+        return Seen()
+    return Seen(
+        stamp(facts.next_attempt_at) if facts.next_attempt_at else None,
+        facts.waiting.value if facts.waiting else None,
+        stamp(facts.certificate_expires) if facts.certificate_expires else None,
+    )

@@ -1,0 +1,143 @@
+"""From what somebody wants to send to the bytes that a server is handed. Pure.
+
+Every line is written here, from values that were checked. The standard library's `email` is what
+the result is tested with and not what makes it: it takes each header apart and writes it anew, at a
+millisecond a message, always in UTF-8 words, and lines could be smuggled in (CVE-2024-6923,
+CVE-2026-1299).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Final
+
+from reconciler.errors import Blocked, UnfitMessage
+from reconciler.messages import MessageKind, OutgoingMessage
+from reconciler.model import Gateway
+from reconciler.service.mail.addresses import Address, parse_address
+from reconciler.service.mail.charsets import folded, header_text
+from reconciler.service.mail.parts import body, header
+from reconciler.service.mail.settings import MessageLimits
+
+_MAX_SUBJECT: Final = 1_000
+_MAX_REFERENCES: Final = 100
+_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,500}>")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A message ready to be handed over: its envelope, and its bytes with CRLF line ends.
+
+    `utf8` says that a server must offer SMTPUTF8 to take it.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    message_id: str
+    content: bytes
+    utf8: bool = False
+
+
+def compose(
+    gateway: Gateway, message: OutgoingMessage, limits: MessageLimits, *, unique: str, now: datetime
+) -> Composed:
+    """Make the message; `unique` is what its Message-ID is made of, unless one is given.
+
+    Raises:
+        UnfitMessage: it cannot be sent as it is.
+        Blocked: the gateway has no address to send from.
+
+    """
+    sender = _sender(gateway)
+    if len(message.to) + len(message.cc) + len(message.bcc) > limits.recipients:
+        raise UnfitMessage(
+            "to", f"more than {limits.recipients} recipients", "send it to fewer at once"
+        )
+    to, cc, bcc = (
+        [parse_address(text, f"{field}.{number}") for number, text in enumerate(given)]
+        for field, given in (("to", message.to), ("cc", message.cc), ("bcc", message.bcc))
+    )
+    recipients = tuple({one.identity: one.text for one in (*to, *cc, *bcc)}.values())
+    if not recipients:
+        raise UnfitMessage("to", "there is nobody to send it to", "name a recipient")
+    reply_to = parse_address(message.reply_to, "reply_to") if message.reply_to else None
+    message_id = _message_id(message.message_id, "message_id") or f"<{unique}@{sender.domain}>"
+    lines = [
+        ("Date", format_datetime(now)),
+        ("From", _from(gateway, message.kind, sender)),
+        ("To", _mailboxes(to) if to or cc else "undisclosed-recipients:;"),
+        ("Cc", _mailboxes(cc)),
+        ("Reply-To", reply_to.text if reply_to else ""),
+        ("Subject", _subject(message.subject, gateway.encoding_mode)),
+        ("Message-ID", message_id),
+        *_thread(message),
+        # so that no other program answers it by itself (RFC 3834 5)
+        ("Auto-Submitted", "auto-generated" if message.kind is MessageKind.NOTIFICATION else ""),
+        ("MIME-Version", "1.0"),
+    ]
+    content = header(lines) + body(message, gateway.encoding_mode)
+    if len(content) > limits.size:
+        raise UnfitMessage(
+            "attachments" if message.attachments else "text",
+            f"the message has {len(content):,} bytes, more than {limits.size:,}",
+            "attachments grow by a third on their way",
+        )
+    utf8 = any(one.utf8 for one in (*to, *cc, *bcc, *([reply_to] if reply_to else [])))
+    return Composed(sender.text, recipients, message_id, content, utf8)
+
+
+def _sender(gateway: Gateway) -> Address:
+    if gateway.default_email_address is None:
+        raise Blocked(
+            f"gateway {gateway.name!r} has no address to send from",
+            "declare its default_email_address, then apply",
+        )
+    return parse_address(gateway.default_email_address, "default_email_address")
+
+
+def _from(gateway: Gateway, kind: MessageKind, sender: Address) -> str:
+    """The declared name stands before the address of an agent's mail, and of no notification's."""
+    name = gateway.default_user_name
+    if not name or kind is MessageKind.NOTIFICATION:
+        return sender.text
+    written = header_text(name, gateway.encoding_mode, "default_user_name")
+    if name.isascii() and "=?" not in name:
+        written = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+    return f"{written}\r\n <{sender.text}>"
+
+
+def _subject(subject: str, charset: str) -> str:
+    if len(subject) > _MAX_SUBJECT:
+        raise UnfitMessage("subject", f"it is longer than {_MAX_SUBJECT} characters")
+    return header_text(subject, charset, "subject") if subject else ""
+
+
+def _mailboxes(addresses: Sequence[Address]) -> str:
+    *others, last = [one.text for one in addresses] or [""]
+    return folded([*(f"{one}," for one in others), last])
+
+
+def _thread(message: OutgoingMessage) -> Iterator[tuple[str, str]]:
+    """The headers that make a conversation of messages (RFC 5322 3.6.4)."""
+    answered = _message_id(message.in_reply_to, "in_reply_to")
+    if len(message.references) > _MAX_REFERENCES:
+        raise UnfitMessage(
+            "references", f"more than {_MAX_REFERENCES}", "keep the first and the newest"
+        )
+    earlier = [
+        _message_id(one, f"references.{number}") for number, one in enumerate(message.references)
+    ]
+    if answered and answered not in earlier:
+        earlier.append(answered)
+    yield "In-Reply-To", answered
+    yield "References", "\r\n ".join(earlier)
+
+
+def _message_id(text: str | None, field: str) -> str:
+    if text and not _MESSAGE_ID.fullmatch(text):
+        raise UnfitMessage(
+            field, "it is no Message-ID", "write it as in the message: <…@example.com>"
+        )
+    return text or ""

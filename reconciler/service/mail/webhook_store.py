@@ -1,0 +1,238 @@
+"""A tenant's webhooks: where received messages are announced, and what is still to be told."""
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from reconciler.clock import Clock, exact, stamp
+from reconciler.errors import Blocked, KeyReused, PlatformUnavailable
+from reconciler.model import Secret
+from reconciler.service.mail.webhook_queue import (
+    DELIVERY,
+    WEBHOOK,
+    Delivery,
+    DeliveryState,
+    Webhook,
+    read_delivery,
+)
+from reconciler.service.mail.webhook_signature import make_secret
+from reconciler.service.store import Store
+from reconciler.service.vault import Binding, Vault
+
+MAX_WEBHOOKS: Final = 50
+MAX_SECRETS: Final = 5
+ROTATION: Final = timedelta(days=1)
+"""For how long announcements are signed with the secret before, too."""
+
+REPEATABLE: Final = timedelta(days=1)
+
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_ID_LETTERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much of a webhook is in a state, and since when its oldest has been there."""
+
+    count: int = 0
+    oldest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Over one open connection; what writes needs a caller's transaction."""
+
+    connection: sqlite3.Connection
+    tenant: str
+    vault: Vault
+    clock: Clock
+
+    def register(
+        self, url: str, gateway: str | None, *, key: str | None, request: str
+    ) -> tuple[Webhook, Secret, bool]:
+        """A webhook, its secret, and whether it is new; repeated with its key it is the same.
+
+        Raises:
+            KeyReused: the key was used for another request.
+            Blocked: there are too many.
+            PlatformUnavailable: the service has no key to keep a secret with.
+
+        """
+        if key and (found := self._registered(key, request)):
+            return found, self.keys(found)[0], False
+        if len(self.listed()) >= MAX_WEBHOOKS:
+            raise Blocked(f"there are {MAX_WEBHOOKS} webhooks already", "remove one first")
+        webhook = Webhook(
+            "wh_" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LETTERS)),
+            self.tenant,
+            gateway,
+            url,
+            stamp(self.clock()),
+        )
+        self.connection.execute(
+            "INSERT INTO webhooks (id, tenant, gateway, url, created_at, request_key, request) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (webhook.id, self.tenant, gateway, url, webhook.created_at, key, request),
+        )
+        return webhook, self._add_secret(webhook, 1), True
+
+    def listed(self) -> tuple[Webhook, ...]:
+        rows = self.connection.execute(
+            f"SELECT {WEBHOOK} FROM webhooks WHERE tenant = ? ORDER BY created_at, id",  # noqa: S608 - constants
+            (self.tenant,),
+        )
+        return tuple(Webhook(*row) for row in rows)
+
+    def find(self, webhook_id: str) -> Webhook | None:
+        row = self.connection.execute(
+            f"SELECT {WEBHOOK} FROM webhooks WHERE tenant = ? AND id = ?",  # noqa: S608 - constants
+            (self.tenant, webhook_id),
+        ).fetchone()
+        return Webhook(*row) if row else None
+
+    def remove(self, webhook: Webhook) -> None:
+        """Also what it was still to be told."""
+        self.connection.execute(
+            "DELETE FROM webhooks WHERE tenant = ? AND id = ?", (self.tenant, webhook.id)
+        )
+
+    def rotate(self, webhook: Webhook) -> Secret:
+        """A new secret; those before it are signed with as well, for a day from now.
+
+        Raises:
+            Blocked: it was rotated too often within a day.
+            PlatformUnavailable: the service has no key to keep a secret with.
+
+        """
+        now = self.clock()
+        self.connection.execute(
+            "DELETE FROM webhook_secrets WHERE webhook = ? AND ends_at <= ?",
+            (webhook.id, exact(now)),
+        )
+        count, last = self.connection.execute(
+            "SELECT count(*), max(number) FROM webhook_secrets WHERE webhook = ?", (webhook.id,)
+        ).fetchone()
+        if count >= MAX_SECRETS:
+            raise Blocked(
+                f"announcements are signed with {count} secrets already",
+                "a secret ends a day after the next one was made: wait until one has ended",
+            )
+        self.connection.execute(
+            "UPDATE webhook_secrets SET ends_at = ? WHERE webhook = ? AND ends_at IS NULL",
+            (exact(now + ROTATION), webhook.id),
+        )
+        return self._add_secret(webhook, last + 1)
+
+    def secret_ends(self, webhook: Webhook) -> tuple[str | None, ...]:
+        """Until when each secret is signed with, the current one (no end) first."""
+        rows = self.connection.execute(
+            "SELECT ends_at FROM webhook_secrets WHERE webhook = ? "
+            "AND (ends_at IS NULL OR ends_at > ?) ORDER BY number DESC",
+            (webhook.id, exact(self.clock())),
+        )
+        return tuple(row[0] for row in rows)
+
+    def keys(self, webhook: Webhook) -> tuple[Secret, ...]:
+        """What an announcement is signed with now. Raises PlatformUnavailable."""
+        rows = self.connection.execute(
+            "SELECT number, sealed FROM webhook_secrets WHERE webhook = ? "
+            "AND (ends_at IS NULL OR ends_at > ?) ORDER BY number DESC",
+            (webhook.id, exact(self.clock())),
+        ).fetchall()
+        return tuple(self._open(webhook, number, sealed) for number, sealed in rows)
+
+    def backlog(self, webhook: Webhook, state: DeliveryState) -> Backlog:
+        return Backlog(
+            *self.connection.execute(
+                "SELECT count(*), min(created_at) FROM deliveries WHERE webhook = ? AND state = ?",
+                (webhook.id, state.value),
+            ).fetchone()
+        )
+
+    def deliveries(
+        self, webhook: Webhook, state: DeliveryState, after: int, limit: int
+    ) -> tuple[Delivery, ...]:
+        """In the order in which the messages came, from after a number."""
+        rows = self.connection.execute(
+            f"SELECT {DELIVERY} FROM deliveries "  # noqa: S608 - constants
+            "WHERE webhook = ? AND state = ? AND number > ? ORDER BY number LIMIT ?",
+            (webhook.id, state.value, after, limit),
+        )
+        return tuple(read_delivery(row) for row in rows)
+
+    def retry(self, webhook: Webhook, messages: Sequence[str] | None) -> int:
+        """Make everything due now, what was given up too, and enable it if it was disabled.
+
+        Given messages, of what was given up only theirs. Returns how many were given up till now.
+        """
+        chosen = "" if messages is None else f" AND message IN ({_marks(messages)})"
+        anew = self.connection.execute(
+            "UPDATE deliveries SET state = ?, attempts = 0, spared = 0, "  # noqa: S608 - constants and marks
+            f"first_attempt_at = NULL, next_attempt_at = '' WHERE webhook = ? AND state = ?{chosen}",
+            (
+                DeliveryState.WAITING.value,
+                webhook.id,
+                DeliveryState.GIVEN_UP.value,
+                *(messages or ()),
+            ),
+        ).rowcount
+        self.connection.execute(
+            "UPDATE deliveries SET next_attempt_at = '' WHERE webhook = ? AND state = ?",
+            (webhook.id, DeliveryState.WAITING.value),
+        )
+        self.connection.execute(
+            "UPDATE webhooks SET failures = 0, failing_since = NULL, opens_at = '', answer = '', "
+            "disabled_at = NULL WHERE id = ?",
+            (webhook.id,),
+        )
+        return anew
+
+    def _registered(self, key: str, request: str) -> Webhook | None:
+        """The webhook that a key was used for; its secret is shown again for a day."""
+        row = self.connection.execute(
+            f"SELECT {WEBHOOK}, request FROM webhooks WHERE tenant = ? AND request_key = ?",  # noqa: S608 - constants
+            (self.tenant, key),
+        ).fetchone()
+        if row is None:
+            return None
+        webhook = Webhook(*row[:-1])
+        if row[-1] != request or webhook.created_at <= stamp(self.clock() - REPEATABLE):
+            raise KeyReused(
+                "the key of this request was used for another webhook",
+                "give every request a key of its own, and the same only to repeat it unchanged",
+            )
+        return webhook
+
+    def _add_secret(self, webhook: Webhook, number: int) -> Secret:
+        store = Store(self.connection, self.tenant)
+        known = store.key_check()
+        found = self.vault.unlock(known)
+        if known is None:
+            store.remember_key_check(found)
+        secret = make_secret()
+        self.connection.execute(
+            "INSERT INTO webhook_secrets VALUES (?, ?, ?, NULL)",
+            (webhook.id, number, self.vault.seal(secret, _binding(webhook, number))),
+        )
+        return secret
+
+    def _open(self, webhook: Webhook, number: int, sealed: bytes) -> Secret:
+        self.vault.unlock(Store(self.connection, self.tenant).key_check())
+        try:
+            return self.vault.open(sealed, _binding(webhook, number))
+        except PlatformUnavailable as error:
+            raise PlatformUnavailable(
+                f"the secret of webhook {webhook.id} was not stored for it, or was altered",
+                "remove the webhook and register it anew, or restore a backup",
+            ) from error
+
+
+def _binding(webhook: Webhook, number: int) -> Binding:
+    return Binding(webhook.tenant, webhook.id, webhook.url, f"webhook secret {number}")
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" for _ in values)

@@ -1,0 +1,155 @@
+"""What gateways with the same user and password on one host share.
+
+Refused logins are counted in the database; here is what keeps gateways from using them up at the
+same moment, and from asking for more sessions than the server grants to one user.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from reconciler.model import Failure
+from reconciler.service.refusals import MAX_REFUSALS
+from reconciler.service.supervisor.backoff import BackOff
+from reconciler.service.supervisor.facts import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a login is not to be tried before `until`, a moment of the loop's clock."""
+
+    waiting: Waiting
+    until: float
+    failure: Failure
+
+
+class Account:
+    """One user and password on one host. `worked` says that the server accepted it.
+
+    `sessions` is how many are open with it, and `refused` how often it was refused of late.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_changed",
+        "_refused_at",
+        "_refusal",
+        "_limit",
+        "_under_way",
+        "refused",
+        "sessions",
+        "worked",
+    )
+
+    def __init__(self) -> None:
+        self.worked = False
+        self.refused = 0
+        self.sessions = 0
+        self._under_way = 0
+        self._refused_at = float("-inf")
+        self._refusal: Hold | None = None
+        self._limit: tuple[int, Hold] | None = None
+        self._busy = BackOff()
+        self._changed: asyncio.Event | None = None
+
+    @property
+    def most_refusals(self) -> int:
+        """How many may be used up now.
+
+        While a session is open the password is known to be right, so that a refusal is about
+        something else; the last one is kept for those that work.
+        """
+        return MAX_REFUSALS - 1 if self.sessions else MAX_REFUSALS
+
+    def hold(self, asked_at: float) -> Hold | None:
+        """Why it is not to be tried now, unless a person asked for it since."""
+        now = asyncio.get_running_loop().time()
+        if self._refusal and now < self._refusal.until and asked_at <= self._refused_at:
+            return self._refusal
+        if self._limit:
+            most, hold = self._limit
+            if now < hold.until and self.sessions >= most:
+                return hold
+        return None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Log in one after the other; a login that worked, as many at once as may be refused."""
+        while self._under_way >= (self._left if self.worked else 1):
+            await self._change()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._tell()
+
+    @property
+    def _left(self) -> int:
+        return max(1, MAX_REFUSALS - self.refused)
+
+    def accept(self) -> None:
+        self.worked = True
+        self.lift()
+        self._busy.reset()
+        if self._limit and self.sessions >= self._limit[0]:
+            self._limit = None
+
+    def refuse(self, failure: Failure, seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self.refused += 1
+        self._refused_at = now
+        self._refusal = Hold(Waiting.REFUSED, now + seconds, failure)
+
+    def full(self, failure: Failure) -> None:
+        """The server takes no more sessions of this user than there are."""
+        if self.sessions:
+            until = asyncio.get_running_loop().time() + self._busy.next()
+            self._limit = (self.sessions, Hold(Waiting.LIMIT, until, failure))
+
+    def lift(self) -> None:
+        """Forget the refusals: the login was accepted, or the server was at fault."""
+        self.refused = 0
+        self._refusal = None
+        self._tell()
+
+    def begin(self) -> None:
+        self.sessions += 1
+
+    def end(self) -> None:
+        self.sessions -= 1
+        self._tell()
+
+    async def changes_within(self, seconds: float | None) -> None:
+        """Until a login is accepted or a session ends, or so many seconds have passed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._change()
+        except TimeoutError:
+            pass
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed:
+            changed.set()
+
+
+class Accounts:
+    """Every login of this process's gateways, for as long as one of them has it."""
+
+    def __init__(self) -> None:
+        self._accounts: WeakValueDictionary[tuple[str, str], Account] = WeakValueDictionary()
+
+    def of(self, tenant: str, credential: str) -> Account:
+        account = self._accounts.get((tenant, credential))
+        if account is None:
+            account = self._accounts[tenant, credential] = Account()
+        return account

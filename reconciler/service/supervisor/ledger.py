@@ -1,0 +1,148 @@
+"""What the database says of gateways, and what their sessions have written there."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from reconciler.clock import stamp
+from reconciler.errors import GatewaysError, Sealed
+from reconciler.model import ActualGateway, Failure, FailureKind, Status, StatusState
+from reconciler.service import contact
+from reconciler.service.feed import About
+from reconciler.service.refusals import Notes, Refusals
+from reconciler.service.service import Service
+from reconciler.service.store import Store
+
+T = TypeVar("T")
+
+CHECKED_EVERY: Final = timedelta(minutes=5)
+"""A status that stays the same is written again no sooner, to say when it was last looked at."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Which gateway of whom."""
+
+    tenant: str
+    gateway: str
+
+
+class Moved(Exception):
+    """The gateway was changed since it was read: what was found out is of an earlier one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The rows of this process's gateways. Statuses carry its epoch, and are told to the feed."""
+
+    service: Service
+
+    async def everything(self) -> list[tuple[Key, ActualGateway]]:
+        """Every gateway of every tenant."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Key, ActualGateway]]:
+            tenants = connection.execute("SELECT DISTINCT tenant FROM gateways ORDER BY tenant")
+            return [
+                (Key(tenant, actual.gateway.name), actual)
+                for (tenant,) in tenants.fetchall()
+                for actual in Store(connection, tenant).snapshot()
+            ]
+
+        return await self.service.ask(read)
+
+    async def read(self, keys: Iterable[Key]) -> list[tuple[Key, ActualGateway | None]]:
+        return await self.service.look(
+            lambda connection: [
+                (key, Store(connection, key.tenant).find(key.gateway)) for key in keys
+            ]
+        )
+
+    async def sealed(self) -> str:
+        return await self.service.look(self.service.sealed)
+
+    async def login(self, key: Key) -> contact.Login | None:
+        """What a session of the gateway needs now; None if it is to have none.
+
+        Raises:
+            Sealed: no password can be opened.
+
+        """
+
+        def read(connection: sqlite3.Connection) -> contact.Login | None:
+            store = Store(connection, key.tenant)
+            actual = store.find(key.gateway)
+            if actual is None or actual.status.state is StatusState.DISCONNECTED:
+                return None
+            try:
+                return contact.prepare(_refusals(store), self.service.vault, actual)
+            except Sealed:
+                raise
+            except GatewaysError as error:
+                return contact.Login(actual, instead=_unreadable(error))
+
+        return await self.service.look(read)
+
+    async def show(
+        self, key: Key, actual: ActualGateway, change: Callable[[Status, str], Status]
+    ) -> ActualGateway:
+        """Store another status, unless it says the same; the gateway as it is then.
+
+        Raises:
+            Moved: the gateway was changed meanwhile.
+
+        """
+        now = stamp(self.service.clock())
+        status = change(actual.status, now)
+        if _says_the_same(actual.status, status):
+            return actual
+
+        def write(connection: sqlite3.Connection) -> bool:
+            return Store(connection, key.tenant).record_status(
+                key.gateway, actual.revision, status, epoch=self.service.epoch
+            )
+
+        if not await self.service.write(write):
+            raise Moved
+        self.service.feed.tell(About.STATUS, key.tenant, key.gateway)
+        return replace(actual, status=status)
+
+    async def count_refusal(self, key: Key, credential: str) -> None:
+        now = stamp(self.service.clock())
+        await self._refusing(key, lambda refusals: refusals.add(credential, key.gateway, now))
+
+    async def take_back_refusal(self, key: Key, credential: str) -> None:
+        await self._refusing(key, lambda refusals: refusals.take_back(credential, key.gateway))
+
+    async def forget_refusals(self, tenant: str, credentials: Sequence[str]) -> None:
+        def forget(refusals: Refusals) -> None:
+            for credential in credentials:
+                refusals.forget(credential)
+
+        await self._refusing(Key(tenant, ""), forget)
+
+    async def _refusing(self, key: Key, job: Callable[[Refusals], None]) -> None:
+        await self.service.write(lambda connection: job(_refusals(Store(connection, key.tenant))))
+
+
+def lost(before: Status, now: str) -> Status:
+    """The session ended, and another is being opened."""
+    if before.state is StatusState.CONNECTING:
+        return before
+    return replace(before, state=StatusState.CONNECTING, since=now, checked_at=now, failure=None)
+
+
+def _says_the_same(before: Status, after: Status) -> bool:
+    if before != replace(after, checked_at=before.checked_at):
+        return False
+    passed = datetime.fromisoformat(after.checked_at) - datetime.fromisoformat(before.checked_at)
+    return abs(passed) < CHECKED_EVERY
+
+
+def _refusals(store: Store) -> Refusals:
+    return Refusals(store, Notes(None))
+
+
+def _unreadable(error: GatewaysError) -> Failure:
+    return Failure(FailureKind.AUTH, "user_password", error.message, error.hint)
