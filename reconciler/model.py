@@ -442,7 +442,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One gateway's difference. `reason` is for people: nothing decides on it."""
+    """One gateway's difference. `reason` is for people: nothing decides on it.
+
+    `certificate_expires` is when the first certificate of the declared file does, UTC, ISO 8601.
+    """
 
     gateway: str
     action: Action
@@ -455,6 +458,7 @@ class Change:
     revision: str | None = None
     warnings: tuple[Warned, ...] = ()
     check: Check | None = None
+    certificate_expires: str | None = None
 
     @property
     def blocked(self) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler import __version__
-from reconciler.clock import created_at
+from reconciler.clock import created_at, stamp
 from reconciler.declarations.cache import ParseCache
+from reconciler.declarations.certificate_facts import expires
 from reconciler.declarations.load import Loaded, load
 from reconciler.declarations.project import Project
 from reconciler.declarations.resolve import Desired, resolve
@@ -136,6 +137,7 @@ async def make_plan(
     if wish.adopting:
         changes = diff.only_adopted(changes, wish.adopting)
     changes = _with_warnings((*changes, *chosen.leaving), stated.warnings)
+    changes = tuple(_with_expiry(change, wanted.get(change.gateway)) for change in changes)
     changed = {change.gateway for change in changes}
     plan = Plan(
         target=target.name,
@@ -176,6 +178,12 @@ def _with_warnings(changes: Sequence[Change], warnings: Sequence[Problem]) -> tu
             found.setdefault(name, []).append(Warned(problem.rule, problem.message))
     ordered = sorted(changes, key=lambda change: change.gateway)
     return tuple(replace(one, warnings=tuple(found.get(one.gateway, ()))) for one in ordered)
+
+
+def _with_expiry(change: Change, desired: DesiredGateway | None) -> Change:
+    anchor = desired.gateway.certificate if desired else None
+    moment = expires(anchor.pem) if anchor else None
+    return replace(change, certificate_expires=stamp(moment)) if moment else change
 
 
 def stop_on(problems: Sequence[Problem]) -> None:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "rebuild": "reconciler.cli.rebuild",
     "disconnect": "reconciler.cli.disconnect",
     "adopt": "reconciler.cli.adopt",
+    "serve": "reconciler.cli.serve",
     "schema": "reconciler.cli.schema",
 }
 

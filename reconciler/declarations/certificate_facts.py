@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
@@ -84,6 +85,15 @@ def split(content: bytes) -> tuple[tuple[bytes, ...], bool]:
 def pem_of(ders: Sequence[bytes]) -> str:
     """The certificates as PEM: 64 characters a line, nothing between them."""
     return "".join(map(_armoured, ders))
+
+
+@lru_cache(maxsize=256)  # thousands of gateways share one file
+def expires(pem: str) -> datetime | None:
+    """When the first certificate of a trust anchor expires; None if it cannot be read."""
+    try:
+        return min(facts_of(der).not_after for der in split(pem.encode())[0])
+    except NotACertificate:
+        return None
 
 
 def facts_of(der: bytes) -> CertificateFacts:

@@ -156,6 +156,7 @@ def _change_data(change: Change) -> dict[str, Any]:
         "fields": [_field_data(one) for one in change.fields],
         "warnings": [{"rule": one.rule, "message": one.message} for one in change.warnings],
         "revision": change.revision,
+        "certificate_expires": change.certificate_expires,
     }
     if change.check:
         data["check"] = _check_data(change.check)
@@ -241,6 +242,7 @@ def _changes_from(changes: Sequence[Mapping[str, Any]]) -> tuple[Change, ...]:
             revision=one["revision"],
             warnings=tuple(Warned(w["rule"], w["message"]) for w in one["warnings"]),
             check=_check_from(one["check"]) if "check" in one else None,
+            certificate_expires=one.get("certificate_expires"),
         )
         for one in changes
     )

@@ -5,6 +5,7 @@ key, and where that brings no answer either, the gateway is read: nothing is ass
 """
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -110,16 +111,16 @@ class HttpPlatform:
         """Ask until the service says what became of the connection, over whatever cuts us off."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        path = f"{gateway_path(name)}/status"
         while True:
             left = max(0.0, deadline - loop.time())
-            wait = min(left, LONGEST_POLL)
-            request = Request(
-                "GET",
-                f"{path}?wait={wait:.3f}",
-                patience=Patience(wait + _ANSWER_SECONDS, budget=left, attempts=1_000, longest=2.0),
+            wait = math.ceil(min(left, LONGEST_POLL))
+            actual = await self._found(
+                name,
+                f"/status?wait={wait}",
+                Patience(wait + _ANSWER_SECONDS, budget=left, attempts=1_000, longest=2.0),
             )
-            actual = await self._client.ask(request, lambda data: _gateway(data, name))
+            if actual is None:
+                raise NotThere(f"gateway {name!r} is not on the platform", "make a new plan")
             if actual.status.state is not StatusState.CONNECTING:
                 return actual
             if loop.time() >= deadline:
@@ -168,7 +169,7 @@ class HttpPlatform:
         """What has become of a write that nobody answered for."""
         said = doubt.setback.error
         try:
-            actual = await self._get(name)
+            actual = await self._found(name)
         except GatewaysError:
             raise doubt from None
         moved = actual is not None and actual.revision != write.revision
@@ -184,9 +185,11 @@ class HttpPlatform:
             f"gateway {name!r} was changed meanwhile, and not as it should be", "make a new plan"
         )
 
-    async def _get(self, name: str) -> ActualGateway | None:
+    async def _found(
+        self, name: str, path: str = "", patience: Patience | None = None
+    ) -> ActualGateway | None:
+        request = Request("GET", gateway_path(name) + path, patience=patience)
         try:
-            request = Request("GET", gateway_path(name))
             return await self._client.ask(request, lambda data: _gateway(data, name))
         except NotThere:
             return None

@@ -36,29 +36,26 @@ def refusal_of(
         return None
     slug = kind.removeprefix(TYPE)
     message = _clean(data.get("detail"), secrets) or _clean(data.get("title"), secrets) or slug
-    fields = _fields(data.get("errors"), secrets)
+    told = [one for one in _fields(data.get("errors"), secrets) if one not in message]
+    if told:
+        message += f" ({'; '.join(told)})"
     error = _KINDS.get(slug, PlatformUnavailable)
     return Setback(
-        error(message + fields, _hint(slug, data, secrets)),
+        error(message, _clean(data.get("hint"), secrets) or _HINTS.get(slug, "")),
         doubtful=status >= _FAILED and slug not in _NOTHING_DONE,
         passing=slug in _PASSING,
         asked=asked,
     )
 
 
-def _hint(slug: str, data: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
-    return _clean(data.get("hint"), secrets) or _HINTS.get(slug, "")
-
-
-def _fields(errors: Any, secrets: tuple[str, ...]) -> str:
+def _fields(errors: Any, secrets: tuple[str, ...]) -> list[str]:
     if not isinstance(errors, list):
-        return ""
-    named = [
-        f"{_clean(one.get('field'), secrets)}: {_clean(one.get('message'), secrets)}"
+        return []
+    return [
+        f"{_clean(one.get('field'), secrets)} {_clean(one.get('message'), secrets)}"
         for one in errors[:_MOST_FIELDS]
         if isinstance(one, dict)
     ]
-    return f" ({'; '.join(named)})" if named else ""
 
 
 def _clean(text: Any, secrets: tuple[str, ...]) -> str:

@@ -146,8 +146,9 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
+    whole = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    # what is missing of the last page SQLite takes for zeros
+    if not whole or path.stat().st_size % number(connection, "PRAGMA page_size"):
         raise Unsound(
             f"database {path}: it is damaged", "nothing was changed in it; restore a backup"
         )

@@ -21,6 +21,9 @@ from reconciler.service.database import make_folder, open_writable
 from reconciler.service.faults import Unsound, translated
 from reconciler.service.feed import Feed
 from reconciler.service.lock import hold_alone
+from reconciler.service.mail.receiving_settings import ReceivingSettings
+from reconciler.service.mail.handovers import Handovers
+from reconciler.service.mail.settings import OutboxSettings
 from reconciler.service.observe.metrics import Metrics
 from reconciler.service.sessions import SessionSettings
 from reconciler.service.store import Store
@@ -36,6 +39,8 @@ class ServiceSettings:
     """How a service behaves; `sessions` decides which hosts its gateways may be on."""
 
     sessions: SessionSettings = field(default_factory=lambda: SessionSettings(private_hosts=False))
+    outbox: OutboxSettings = field(default_factory=OutboxSettings)
+    receiving: ReceivingSettings = field(default_factory=ReceivingSettings)
 
 
 class Service:
@@ -67,6 +72,7 @@ class Service:
         self.vault = Vault(database, environment)
         self.feed = Feed()
         self.metrics = Metrics()
+        self.handovers = Handovers(database)
         self.epoch = 0
         self.fatal = asyncio.Event()
         self._batches = Batches(database, self._connection)
@@ -147,6 +153,7 @@ class Service:
             return job(self._connection())
 
     def _close(self) -> None:
+        self.handovers.close()
         if self._opened:
             self._opened.close()
         if self._let_go:

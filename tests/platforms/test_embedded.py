@@ -180,10 +180,9 @@ async def test_without_a_cache_a_refresh_still_works(
     assert server.counters.logins_refused == 2
 
 
-@pytest.mark.parametrize("platform", ["http", "runbook"])
-def test_a_platform_to_come_is_told_from_an_unknown_one(tmp_path: Path, platform: str) -> None:
-    with pytest.raises(InvalidInput, match=f"'{platform}' of target 'local' is not in") as caught:
-        open_platform(replace(target(), platform=platform), tmp_path)
+def test_a_platform_to_come_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'runbook' of target 'local' is not in") as caught:
+        open_platform(replace(target(), platform="runbook"), tmp_path)
     assert "platform: embedded" in caught.value.hint
     with pytest.raises(InvalidInput, match="'ftp' of target 'local' is not known"):
         open_platform(replace(target(), platform="ftp"), tmp_path)
@@ -240,6 +239,27 @@ def test_a_read_only_folder_can_be_planned_from_and_not_applied_to(
     count, message = printed.splitlines()
     assert count == "1"
     assert "Read-only file system" in message
+
+
+# contact is made when it is waited for, and nothing moves by itself
+
+
+async def test_a_write_makes_no_contact(platforms: Platforms, server: MailServer) -> None:
+    platform = platforms()
+    created = await platform.create(wanted(on(server)), write())
+    rebuilt = await platform.rebuild("support-out", write(created.revision))
+    await asyncio.sleep(0.1)
+    assert await only(platforms()) == rebuilt
+    assert rebuilt.status.state is StatusState.CONNECTING
+    assert server.counters.connections == 0
+
+
+async def test_a_failure_stays_as_it_was_told(platforms: Platforms, server: MailServer) -> None:
+    await platforms().create(wanted(on(server), "wrong"), write())
+    settled = await platforms().settle("support-out", seconds=SECONDS)
+    await asyncio.sleep(0.1)
+    assert await only(platforms()) == settled
+    assert server.counters.logins_refused == 1
 
 
 # secrets

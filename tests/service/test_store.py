@@ -273,8 +273,9 @@ def test_an_earlier_version_is_read_from_a_migrated_copy(
     (migrations / f"{VERSION + 1:04}_next.sql").write_text(
         "-- a comment; with a semicolon\nUPDATE gateways SET port = 2525;\nCREATE TABLE t (a);\n"
     )
-    monkeypatch.setattr("reconciler.service.database.MIGRATIONS", migrations)
-    monkeypatch.setattr("reconciler.service.database.VERSION", VERSION + 1)
+    monkeypatch.setattr("reconciler.service.upgrade.MIGRATIONS", migrations)
+    for module in ("database", "upgrade"):
+        monkeypatch.setattr(f"reconciler.service.{module}.VERSION", VERSION + 1)
     before = path.read_bytes()
     reading = open_readable(path)
     assert reading is not None
@@ -290,8 +291,8 @@ def test_a_migration_is_carried_out_whole_or_not_at_all(
 ) -> None:
     open_writable(path).close()
     (tmp_path / f"{VERSION + 1:04}_bad.sql").write_text("CREATE TABLE t (a);\nNO SQL AT ALL;\n")
-    monkeypatch.setattr("reconciler.service.database.MIGRATIONS", tmp_path)
-    monkeypatch.setattr("reconciler.service.database.VERSION", VERSION + 1)
+    monkeypatch.setattr("reconciler.service.upgrade.MIGRATIONS", tmp_path)
+    monkeypatch.setattr("reconciler.service.upgrade.VERSION", VERSION + 1)
     with pytest.raises(sqlite3.OperationalError, match="syntax error"):
         open_writable(path)
     with closing(sqlite3.connect(path)) as connection:

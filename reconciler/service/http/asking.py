@@ -1,4 +1,4 @@
-"""What a request asks for beside its body: parameters, preconditions, keys, the lock it works under."""
+"""What a request says beside its body: parameters, preconditions, its key, its lock."""
 
 import hashlib
 import json
@@ -69,7 +69,7 @@ def required_key(call: Call) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Tells one body from another. Of a password in it, it must not be kept: it could be guessed."""
+    """Tells bodies apart. Never kept where a password is in one: it could be guessed from this."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

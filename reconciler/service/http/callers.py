@@ -2,13 +2,26 @@
 
 import hashlib
 import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from reconciler.clock import Clock, stamp
+from reconciler.clock import Clock
 from reconciler.service.access import Principal, Tokens
 from reconciler.tokens import Token
 
 _KEPT: Final = 10_000
+
+Version = tuple[int, int]
+"""Of the database: the same as long as neither this process nor another has written to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and the version of the database at which that was looked up."""
+
+    principal: Principal
+    version: Version
 
 
 class Callers:
@@ -21,9 +34,9 @@ class Callers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._version = -1
-        self._known: dict[bytes, Principal] = {}
+        self._known: dict[bytes, tuple[Principal, datetime]] = {}
 
-    def find(self, connection: sqlite3.Connection, header: str) -> Principal | None:
+    def find(self, connection: sqlite3.Connection, header: str) -> Caller | None:
         """Who a header `Authorization` stands for; None if for nobody, now."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
@@ -31,11 +44,13 @@ class Callers:
             self._version = version
         key = hashlib.sha256(header.encode("utf-8", "surrogateescape")).digest()
         known = self._known.get(key) or self._verify(connection, header, key)
-        if known is None or known.expires_at <= stamp(self._clock()):
+        if known is None or known[1] <= self._clock():
             return None
-        return known
+        return Caller(known[0], (version, connection.total_changes))
 
-    def _verify(self, connection: sqlite3.Connection, header: str, key: bytes) -> Principal | None:
+    def _verify(
+        self, connection: sqlite3.Connection, header: str, key: bytes
+    ) -> tuple[Principal, datetime] | None:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -48,5 +63,5 @@ class Callers:
             return None
         if len(self._known) >= _KEPT:
             self._known.clear()
-        self._known[key] = found
-        return found
+        known = self._known[key] = (found, datetime.fromisoformat(found.expires_at))
+        return known

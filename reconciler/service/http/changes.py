@@ -6,12 +6,10 @@ Each is carried out, audited and remembered under its key in one transaction, an
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final
 
 from aiohttp import web
 
-from reconciler.clock import stamp
 from reconciler.model import ActualGateway, Cause, DesiredGateway, Secret
 from reconciler.service.access import Role
 from reconciler.service.feed import About
@@ -26,12 +24,11 @@ from reconciler.service.http.contract import invalid, judge
 from reconciler.service.http.gateways import answer
 from reconciler.service.http.guard import forbidden
 from reconciler.service.http.problems import FieldError, Problem
+from reconciler.service.http.repeats import forget_old
 from reconciler.service.http.routing import Call, Route
 from reconciler.service.http.wishes import desired_of
 from reconciler.service.store import Store
 from reconciler.service.writes import Asked, Writes
-
-ANSWERS_KEPT: Final = timedelta(hours=24)
 
 Job = Callable[[Writes], ActualGateway]
 
@@ -115,7 +112,7 @@ async def write(call: Call, owner: str, job: Job) -> ActualGateway:
     def locked(connection: sqlite3.Connection) -> ActualGateway:
         check_lock(call, connection)
         store = Store(connection, call.tenant)
-        store.forget_answers_before(stamp(service.clock() - ANSWERS_KEPT))
+        forget_old(call, store)
         return job(Writes(store, service.vault, owner, service.clock))
 
     actual = await service.write(locked)

@@ -10,8 +10,8 @@ from typing import Final
 from aiohttp import web
 
 from reconciler.errors import GatewaysError
-from reconciler.service.access import Principal, Role
-from reconciler.service.http.callers import Callers
+from reconciler.service.access import Role
+from reconciler.service.http.callers import Caller, Callers
 from reconciler.service.http.limits import Bucket, Buckets
 from reconciler.service.http.problems import Problem, problem_of
 from reconciler.service.http.routing import Call, OpenRoute, Route, Site
@@ -33,6 +33,9 @@ HEADERS: Final = {
 
 _GONE: Final = 499
 """Counted as the status where who asked did not wait for the answer."""
+
+TENANT: Final = "Gateways-Tenant"
+"""Whose gateways who calls believes to see: a token of another tenant would show him no fault."""
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="gateways"'}
 
@@ -89,19 +92,19 @@ class Guard:
         return handle
 
     async def _let_in(self, request: web.Request, route: Route) -> web.StreamResponse:
-        principal = await self._known(request)
-        now = time.monotonic()
-        bucket = self._tokens.of(principal.token, now)
+        caller = await self._known(request)
+        principal = caller.principal
+        bucket = self._tokens.of(principal.token, time.monotonic())
         self._count(bucket)
         if not principal.role.allows(route.role):
             raise forbidden(route.role)
         bucket.at_once += 1
         try:
-            return await route.handler(Call(request, self._site, principal, route))
+            return await route.handler(Call(request, self._site, principal, route, caller.version))
         finally:
             bucket.at_once -= 1
 
-    async def _known(self, request: web.Request) -> Principal:
+    async def _known(self, request: web.Request) -> Caller:
         header = request.headers.get("Authorization", "")
         if not header:
             raise unauthorized("this needs a token")
@@ -111,6 +114,13 @@ class Guard:
         if principal is None:
             self.stranger(request)
             raise unauthorized("the token is not known, or has ended")
+        if request.headers.get(TENANT, principal.tenant) != principal.tenant:
+            raise Problem(
+                403,
+                "forbidden",
+                "the token is not of the tenant that the request names",
+                f"send a token of that tenant, or no header {TENANT}",
+            )
         return principal
 
     def _count(self, bucket: Bucket) -> None:

@@ -20,34 +20,14 @@ _SHUTDOWN_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def answering(site: Site) -> AsyncIterator[web.Server]:
-    """What makes a protocol for each connection that is taken, until the `async with` ends."""
-    runner = await _set_up(site)
-    try:
-        server = runner.server
-        assert server is not None  # noqa: S101 - it is there once the runner was set up
-        yield server
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
 async def listening(
-    site: Site, host: str, port: int, *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """Serve until the `async with` ends; gives the port, which for port 0 is a free one.
-
-    Raises OSError if that address cannot be listened on.
-    """
-    runner = await _set_up(site)
-    try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
-
-
-async def _set_up(site: Site) -> web.AppRunner:
+    site: Site,
+    listener: socket.socket,
+    *,
+    tls: ServerTls | None = None,
+    limits: Limits = NO_LIMITS,
+) -> AsyncIterator[None]:
+    """Serve on a socket that listens already, until the `async with` ends."""
     runner = _Runner(
         make_app(site),
         access_log=None,
@@ -58,7 +38,17 @@ async def _set_up(site: Site) -> web.AppRunner:
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     await runner.setup()
-    return runner
+    assert runner.server is not None  # noqa: S101 - it is there once the runner was set up
+    accepting = asyncio.create_task(
+        accept(listener, runner.server, lambda: tls.context if tls else None, limits)
+    )
+    try:
+        yield
+    finally:
+        accepting.cancel()
+        await asyncio.wait([accepting])
+        listener.close()
+        await runner.cleanup()
 
 
 class _Protocol(web.RequestHandler):

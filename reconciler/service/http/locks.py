@@ -12,6 +12,7 @@ from reconciler.service.access import Role
 from reconciler.service.http.asking import actor_of, lease_of, lock_lost
 from reconciler.service.http.contract import judge
 from reconciler.service.http.problems import Problem
+from reconciler.service.http.repeats import once
 from reconciler.service.http.routing import Call, Route
 from reconciler.service.lock import APPLY, Leases
 from reconciler.service.store import AuditEntry, Lease, Store
@@ -24,19 +25,19 @@ async def take(call: Call) -> web.StreamResponse:
     judge("LockRequest", body)
     actor = actor_of(call, body["actor"])
 
-    def job(connection: sqlite3.Connection) -> Lease:
+    def taken(connection: sqlite3.Connection) -> dict[str, Any]:
         leases = _leases(call, connection)
         try:
             lease = leases.take(actor)
         except Locked as error:
             raise _held(error, leases.store.lease(APPLY)) from None
         _audit(call, leases.store, "lock", actor)
-        return lease
+        return _shown(lease)
 
-    lease = await call.service.write(job)
-    return web.json_response(
-        _shown(lease), status=201, headers={"Location": f"/v1/lock/{_id_of(lease)}"}
+    lock = await call.service.write(
+        lambda connection: once(call, connection, body, lambda: taken(connection))
     )
+    return web.json_response(lock, status=201, headers={"Location": f"/v1/lock/{lock['id']}"})
 
 
 async def renew(call: Call) -> web.StreamResponse:
@@ -82,12 +83,8 @@ def _named(call: Call) -> Lease:
     return lease
 
 
-def _id_of(lease: Lease) -> str:
-    return f"{lease.fence}-{lease.token}"
-
-
 def _shown(lease: Lease) -> dict[str, Any]:
-    return {"id": _id_of(lease), "fence": lease.fence, "seconds": SECONDS}
+    return {"id": f"{lease.fence}-{lease.token}", "fence": lease.fence, "seconds": SECONDS}
 
 
 def _held(error: Locked, lease: Lease | None) -> Problem:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from reconciler.service.access import Principal, Role
 from reconciler.service.http.bodies import read_body, read_json
+from reconciler.service.http.callers import Version
 from reconciler.service.http.encoder import Encoder
 from reconciler.service.http.snapshots import Snapshots
 from reconciler.service.service import Service
@@ -54,12 +55,17 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that was let in, and who makes it."""
+    """One request that was let in, and who makes it.
+
+    `version` is that of the database when the token was looked up: before the handler first waits
+    for anything, what was read at the same version is still what is stored.
+    """
 
     request: web.Request
     site: Site
     principal: Principal
     route: "Route"
+    version: Version
 
     @property
     def service(self) -> Service:

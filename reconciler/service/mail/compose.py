@@ -17,7 +17,7 @@ from reconciler.errors import Blocked, UnfitMessage
 from reconciler.messages import MessageKind, OutgoingMessage
 from reconciler.model import Gateway
 from reconciler.service.mail.addresses import Address, parse_address
-from reconciler.service.mail.charsets import folded, header_text
+from reconciler.service.mail.encoding import folded, header_text
 from reconciler.service.mail.parts import body, header
 from reconciler.service.mail.settings import MessageLimits
 

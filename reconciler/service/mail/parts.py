@@ -1,4 +1,4 @@
-"""Header lines and the parts of a body, as bytes that every server takes: ASCII, CRLF, short lines."""
+"""Header lines and the parts of a body, as bytes that every server takes: ASCII, short lines."""
 
 import binascii
 import re
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from reconciler.errors import UnfitMessage
 from reconciler.messages import Attachment, OutgoingMessage
-from reconciler.service.mail.charsets import encoded, refuse_controls
+from reconciler.service.mail.encoding import encoded, refuse_controls
 
 _MAX_LINE: Final = 998  # without its end (RFC 5322 2.1.1)
 _MAX_FILE_NAME: Final = 255  # bytes, as file systems have it

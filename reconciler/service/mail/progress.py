@@ -83,8 +83,9 @@ class Progress:
         found: set[str] = set()
         for some in _portions(identities):
             rows = self._run(
-                "SELECT identity FROM inbox_known WHERE tenant = ? AND gateway = ? "
-                f"AND mailbox = ? AND identity IN ({_marks(some)})",  # noqa: S608 - question marks
+                "SELECT identity FROM inbox_known "  # noqa: S608 - question marks
+                "WHERE tenant = ? AND gateway = ? "
+                f"AND mailbox = ? AND identity IN ({_marks(some)})",
                 mailbox,
                 *some,
             )
@@ -96,8 +97,9 @@ class Progress:
         found: dict[str, int] = {}
         for some in _portions(sorted(set(prints))):
             rows = self._run(
-                "SELECT print, count(*) FROM inbox_known WHERE tenant = ? AND gateway = ? "
-                f"AND print IN ({_marks(some)}) GROUP BY print",  # noqa: S608 - question marks
+                "SELECT print, count(*) FROM inbox_known "  # noqa: S608 - question marks
+                "WHERE tenant = ? AND gateway = ? "
+                f"AND print IN ({_marks(some)}) GROUP BY print",
                 *some,
             )
             found.update(rows)
@@ -114,8 +116,9 @@ class Progress:
         """Note that the server still lists these, so that they are not forgotten."""
         for some in _portions(identities):
             self._connection.execute(
-                "UPDATE inbox_known SET seen_at = ? WHERE tenant = ? AND gateway = ? "
-                f"AND mailbox = ? AND identity IN ({_marks(some)})",  # noqa: S608 - question marks
+                "UPDATE inbox_known SET seen_at = ? "  # noqa: S608 - question marks
+                "WHERE tenant = ? AND gateway = ? "
+                f"AND mailbox = ? AND identity IN ({_marks(some)})",
                 (now, *self._gateway, mailbox, *some),
             )
 

@@ -42,6 +42,17 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """What makes a request harmless to repeat: its key, and what tells it from another."""
+
+    key: str | None
+    request: str
+
+
+ONCE: Final = Repeat(None, "")
+
+
+@dataclass(frozen=True, slots=True)
 class Webhooks:
     """Over one open connection; what writes needs a caller's transaction."""
 
@@ -51,9 +62,9 @@ class Webhooks:
     clock: Clock
 
     def register(
-        self, url: str, gateway: str | None, *, key: str | None, request: str
+        self, url: str, gateway: str | None, repeat: Repeat = ONCE
     ) -> tuple[Webhook, Secret, bool]:
-        """A webhook, its secret, and whether it is new; repeated with its key it is the same.
+        """A webhook, its secret, and whether it is new.
 
         Raises:
             KeyReused: the key was used for another request.
@@ -61,23 +72,17 @@ class Webhooks:
             PlatformUnavailable: the service has no key to keep a secret with.
 
         """
-        if key and (found := self._registered(key, request)):
-            return found, self.keys(found)[0], False
+        if found := self._made_for(repeat):
+            return *found, False
         if len(self.listed()) >= MAX_WEBHOOKS:
             raise Blocked(f"there are {MAX_WEBHOOKS} webhooks already", "remove one first")
-        webhook = Webhook(
-            "wh_" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LETTERS)),
-            self.tenant,
-            gateway,
-            url,
-            stamp(self.clock()),
-        )
+        webhook_id = "wh_" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LETTERS))
+        webhook = Webhook(webhook_id, self.tenant, gateway, url, stamp(self.clock()))
         self.connection.execute(
-            "INSERT INTO webhooks (id, tenant, gateway, url, created_at, request_key, request) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (webhook.id, self.tenant, gateway, url, webhook.created_at, key, request),
+            "INSERT INTO webhooks (id, tenant, gateway, url, created_at) VALUES (?, ?, ?, ?, ?)",
+            (webhook.id, self.tenant, gateway, url, webhook.created_at),
         )
-        return webhook, self._add_secret(webhook, 1), True
+        return webhook, self._add_secret(webhook, 1, repeat), True
 
     def listed(self) -> tuple[Webhook, ...]:
         rows = self.connection.execute(
@@ -99,14 +104,17 @@ class Webhooks:
             "DELETE FROM webhooks WHERE tenant = ? AND id = ?", (self.tenant, webhook.id)
         )
 
-    def rotate(self, webhook: Webhook) -> Secret:
-        """A new secret; those before it are signed with as well, for a day from now.
+    def rotate(self, webhook: Webhook, repeat: Repeat = ONCE) -> tuple[Secret, bool]:
+        """A secret, and whether it is new; those before it are signed with too, for a day from now.
 
         Raises:
+            KeyReused: the key was used for another webhook.
             Blocked: it was rotated too often within a day.
             PlatformUnavailable: the service has no key to keep a secret with.
 
         """
+        if found := self._made_for(repeat):
+            return found[1], False
         now = self.clock()
         self.connection.execute(
             "DELETE FROM webhook_secrets WHERE webhook = ? AND ends_at <= ?",
@@ -124,7 +132,7 @@ class Webhooks:
             "UPDATE webhook_secrets SET ends_at = ? WHERE webhook = ? AND ends_at IS NULL",
             (exact(now + ROTATION), webhook.id),
         )
-        return self._add_secret(webhook, last + 1)
+        return self._add_secret(webhook, last + 1, repeat), True
 
     def secret_ends(self, webhook: Webhook) -> tuple[str | None, ...]:
         """Until when each secret is signed with, the current one (no end) first."""
@@ -171,7 +179,8 @@ class Webhooks:
         chosen = "" if messages is None else f" AND message IN ({_marks(messages)})"
         anew = self.connection.execute(
             "UPDATE deliveries SET state = ?, attempts = 0, spared = 0, "  # noqa: S608 - constants and marks
-            f"first_attempt_at = NULL, next_attempt_at = '' WHERE webhook = ? AND state = ?{chosen}",
+            "first_attempt_at = NULL, next_attempt_at = '' "
+            f"WHERE webhook = ? AND state = ?{chosen}",
             (
                 DeliveryState.WAITING.value,
                 webhook.id,
@@ -190,32 +199,44 @@ class Webhooks:
         )
         return anew
 
-    def _registered(self, key: str, request: str) -> Webhook | None:
-        """The webhook that a key was used for; its secret is shown again for a day."""
+    def _made_for(self, repeat: Repeat) -> tuple[Webhook, Secret] | None:
+        """What an earlier request with the same key was answered with; shown for a day, no longer.
+
+        It may have been a secret that has been followed by another since.
+        """
+        if repeat.key is None:
+            return None
         row = self.connection.execute(
-            f"SELECT {WEBHOOK}, request FROM webhooks WHERE tenant = ? AND request_key = ?",  # noqa: S608 - constants
-            (self.tenant, key),
+            "SELECT number, sealed, request, webhook_secrets.created_at, webhook "
+            "FROM webhook_secrets JOIN webhooks ON webhooks.id = webhook "
+            "WHERE tenant = ? AND request_key = ?",
+            (self.tenant, repeat.key),
         ).fetchone()
         if row is None:
             return None
-        webhook = Webhook(*row[:-1])
-        if row[-1] != request or webhook.created_at <= stamp(self.clock() - REPEATABLE):
+        number, sealed, request, created_at, webhook_id = row
+        webhook = self.find(webhook_id)
+        if webhook is None or request != repeat.request or created_at <= self._day_ago():
             raise KeyReused(
-                "the key of this request was used for another webhook",
+                "the key of this request was used for another one",
                 "give every request a key of its own, and the same only to repeat it unchanged",
             )
-        return webhook
+        return webhook, self._open(webhook, number, sealed)
 
-    def _add_secret(self, webhook: Webhook, number: int) -> Secret:
+    def _day_ago(self) -> str:
+        return exact(self.clock() - REPEATABLE)
+
+    def _add_secret(self, webhook: Webhook, number: int, repeat: Repeat) -> Secret:
         store = Store(self.connection, self.tenant)
         known = store.key_check()
         found = self.vault.unlock(known)
         if known is None:
             store.remember_key_check(found)
         secret = make_secret()
+        sealed = self.vault.seal(secret, _binding(webhook, number))
         self.connection.execute(
-            "INSERT INTO webhook_secrets VALUES (?, ?, ?, NULL)",
-            (webhook.id, number, self.vault.seal(secret, _binding(webhook, number))),
+            "INSERT INTO webhook_secrets VALUES (?, ?, ?, ?, NULL, ?, ?)",
+            (webhook.id, number, sealed, exact(self.clock()), repeat.key, repeat.request),
         )
         return secret
 

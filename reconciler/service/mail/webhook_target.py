@@ -98,15 +98,15 @@ def _literal(url: URL) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _refused(why: str, hint: str = "") -> InvalidInput:
-    return InvalidInput(f"url: {why}", hint)
+    return InvalidInput(why, hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Makes attempts. `seconds` is for one as a whole, from the look-up to the last byte read."""
 
-    private_hosts: bool
     tls: ssl.SSLContext
+    private_hosts: bool
     seconds: float = 15
 
     async def call(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:

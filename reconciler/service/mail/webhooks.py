@@ -11,14 +11,10 @@ import logging
 import random
 import sqlite3
 import ssl
-from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-
-from yarl import URL
 
 from reconciler.clock import exact
 from reconciler.errors import GatewaysError
@@ -26,6 +22,7 @@ from reconciler.model import Secret
 from reconciler.service.feed import About, Changed
 from reconciler.service.mail.inbox import Inbox
 from reconciler.service.mail.webhook_event import event_body, event_id
+from reconciler.service.mail.webhook_limits import AT_ONCE, Patience, Rooms
 from reconciler.service.mail.webhook_queue import Delivery, Queue, Webhook
 from reconciler.service.mail.webhook_signature import signed
 from reconciler.service.mail.webhook_store import Webhooks
@@ -34,53 +31,9 @@ from reconciler.service.service import Service
 
 logger = logging.getLogger("gateways.webhooks")
 
-_AT_ONCE: Final = 8
-_HEALTHY: Final = 192
-_FAILING: Final = 64
 _LOOK_SECONDS: Final = 60.0
 _FAULT_SECONDS: Final = 5.0
 _MISSING: Final = "the message is no longer kept"
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long what failed is put off, in seconds; each time is spread by a fifth.
-
-    `pauses` are for one announcement: after its first, second … failure. `first` is for a target
-    that failed, doubled with each further failure in a row, up to `last`. `given_up_after` counts
-    from the first attempt at an announcement.
-    """
-
-    pauses: tuple[float, ...] = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600)
-    first: float = 5
-    last: float = 900
-    given_up_after: float = 5 * 24 * 3_600
-
-    def announcement(self, attempts: int) -> float:
-        return self.pauses[min(attempts, len(self.pauses) - 1)]
-
-    def target(self, failures: int) -> float:
-        return min(self.first * 2.0 ** min(failures, 20), self.last)
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """How much is under way at once: in all, to one host, and to targets that failed last time.
-
-    These have a room of their own, so that slow ones cannot take the places of the others.
-    """
-
-    healthy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_HEALTHY))
-    failing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FAILING))
-    hosts: defaultdict[str, asyncio.Semaphore] = field(
-        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
-    )
-
-    @asynccontextmanager
-    async def place(self, webhook: Webhook) -> AsyncIterator[None]:
-        room = self.failing if webhook.failures else self.healthy
-        async with self.hosts[URL(webhook.url).host or ""], room:
-            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +43,21 @@ class Office:
     service: Service
     caller: Caller
     patience: Patience
-    rooms: Rooms = field(default_factory=Rooms)
+    rooms: Rooms
 
 
 async def run(
-    service: Service, *, caller: Caller | None = None, patience: Patience | None = None
+    service: Service,
+    *,
+    caller: Caller | None = None,
+    patience: Patience | None = None,
+    rooms: Rooms | None = None,
 ) -> None:
     """Announce received messages, of every tenant, until cancelled."""
     if caller is None:
-        caller = Caller(service.settings.sessions.private_hosts, ssl.create_default_context())
-    office = Office(service, caller, patience or Patience())
+        private_hosts = service.settings.sessions.private_hosts
+        caller = Caller(ssl.create_default_context(), private_hosts=private_hosts)
+    office = Office(service, caller, patience or Patience(), rooms or Rooms())
     couriers: dict[str, Courier] = {}
     with service.feed.listen(About.INBOX, About.WEBHOOK) as listener:
         async with asyncio.TaskGroup() as tasks:
@@ -184,7 +142,7 @@ class Courier:
         wait = _seconds_until(webhook.opens_at, now)
         if wait > 0:
             return [], min(wait, _LOOK_SECONDS)
-        wanted = (1 if webhook.failures else _AT_ONCE) - len(self._busy)
+        wanted = (1 if webhook.failures else AT_ONCE) - len(self._busy)
         due = queue.due(webhook, self._last, self._busy, wanted, exact(now))
         if due or self._busy:
             return due, _LOOK_SECONDS

@@ -10,20 +10,21 @@ CREATE TABLE webhooks (
     failing_since TEXT,
     opens_at TEXT NOT NULL DEFAULT '',
     answer TEXT NOT NULL DEFAULT '',
-    disabled_at TEXT,
-    request_key TEXT,
-    request TEXT NOT NULL,
-    UNIQUE (tenant, request_key)
+    disabled_at TEXT
 );
 
 CREATE INDEX webhooks_of_tenant ON webhooks (tenant, created_at);
 
 -- What announcements are signed with. The current one has no end; those before it have a day.
+-- `request_key` is that of the request which it was made for, so that repeating that is harmless.
 CREATE TABLE webhook_secrets (
     webhook TEXT NOT NULL,
     number INTEGER NOT NULL,
     sealed BLOB NOT NULL,
+    created_at TEXT NOT NULL,
     ends_at TEXT,
+    request_key TEXT,
+    request TEXT NOT NULL,
     PRIMARY KEY (webhook, number),
     FOREIGN KEY (webhook) REFERENCES webhooks (id) ON DELETE CASCADE
 );

@@ -28,7 +28,8 @@ class Deadlines:
 
     `connect` covers all addresses of a host, `command` one command and its whole reply, and
     `overall` everything until the session is open: below a minute, so that apply, which waits one
-    minute, hears which field is to blame.
+    minute, hears which field is to blame. `envelope`, `data`, `block` and `verdict` are the steps
+    of handing a message over, the last its answer, for which RFC 5321 (4.5.3.2) asks such patience.
     """
 
     dns: float = 10
@@ -38,6 +39,10 @@ class Deadlines:
     command: float = 30
     close: float = 2
     overall: float = 50
+    envelope: float = 300
+    data: float = 120
+    block: float = 180
+    verdict: float = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _BUSY: Final = frozenset({"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"})  # RFC 
 _FINAL: Final = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"})
 _ATOM: Final = re.compile(rb"[!#-\[\]-~ ]*")  # what may stand in quotes without an escape
 _NUMBERS: Final = re.compile(rb"\* (\d+) EXISTS|\[(UIDVALIDITY|UIDNEXT) (\d+)\]")
-_CHANGES: Final = re.compile(rb"\* (?:\d{1,20} (?:EXISTS|EXPUNGE|FETCH)|VANISHED)", re.IGNORECASE)
+_CHANGES: Final = re.compile(rb"\* (?:\d{1,20} (?:EXISTS|EXPUNGE)|VANISHED)", re.IGNORECASE)
 _NUMBERED: Final = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,20})\]", re.IGNORECASE)
 
 
@@ -221,9 +221,7 @@ class ImapSession(MailSession):
         await self.wire.send(tag + line)
         return tag
 
-    def completion(
-        self, tag: bytes, line: bytes, untagged: Sequence[Response] = ()
-    ) -> Completion:
+    def completion(self, tag: bytes, line: bytes, untagged: Sequence[Response] = ()) -> Completion:
         status, _, text = self.quote(line[len(tag) :]).partition(" ")
         code = _CODE.match(text.upper())
         return Completion(status.upper(), code[1] if code else "", text, tuple(untagged))

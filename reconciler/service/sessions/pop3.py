@@ -33,21 +33,21 @@ class Pop3Session(MailSession):
     """How many messages the mailbox had when it was locked for this session."""
 
     async def keep_alive(self) -> None:
-        line = await self._command("NOOP")
-        if not _fine(line):
+        line = await self.command("NOOP")
+        if not is_fine(line):
             raise self.out_of_step("answer NOOP", line)
 
     async def _read_greeting(self) -> None:
         line = await self.wire.read_line()
         if line.startswith(b"-ERR"):
             raise server_busy(self.wire.where, self.quote(line))
-        if not _fine(line):
+        if not is_fine(line):
             raise self.strange_greeting(line)
 
     async def _learn(self) -> None:
         self.capabilities = {}
-        line = await self._command("CAPA")
-        if not _fine(line):
+        line = await self.command("CAPA")
+        if not is_fine(line):
             self.capabilities = {"USER": ()}  # older than CAPA: the one login of RFC 1939
             return
         capabilities: dict[str, tuple[str, ...]] = {}
@@ -60,7 +60,7 @@ class Pop3Session(MailSession):
     async def _request_tls(self) -> None:
         offered = "STLS" in self.capabilities
         self.capabilities = {}
-        if not offered or not _fine(await self._command("STLS")):
+        if not offered or not is_fine(await self.command("STLS")):
             raise self.tls_not_offered()
 
     @property
@@ -84,17 +84,17 @@ class Pop3Session(MailSession):
             line = await self._plain(credentials)
         else:
             line = await self._command_bytes(b"USER " + credentials.user, "answer USER")
-            if not _fine(line):
+            if not is_fine(line):
                 raise self._refused(line, "user_id")
             line = await self._command_bytes(b"PASS " + credentials.password, "finish the login")
-        if not _fine(line):
+        if not is_fine(line):
             raise self._refused(line, "user_password")
 
     async def _plain(self, credentials: Credentials) -> bytes:
         message = credentials.plain
         if len(b"AUTH PLAIN " + message) <= MAX_COMMAND:
             return await self._command_bytes(b"AUTH PLAIN " + message, "finish the login")
-        line = await self._command("AUTH PLAIN")
+        line = await self.command("AUTH PLAIN")
         if not line.startswith(b"+ ") and line != b"+":
             return line
         return await self._command_bytes(message, "finish the login")
@@ -109,9 +109,9 @@ class Pop3Session(MailSession):
         return login_refused(self.wire.where, said, field)
 
     async def _open_mailbox(self) -> str:
-        line = await self._command("STAT")
+        line = await self.command("STAT")
         words = line.split()
-        if not _fine(line) or len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
+        if not is_fine(line) or len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
             busy = _CODE.match(self.quote(line).upper())
             if busy and busy[1] in _BUSY:
                 raise server_busy(self.wire.where, self.quote(line))
@@ -120,9 +120,10 @@ class Pop3Session(MailSession):
         return f"mailbox has {self.messages} messages"
 
     async def _say_goodbye(self) -> None:
-        await self._command("QUIT")
+        await self.command("QUIT")
 
-    async def _command(self, line: str) -> bytes:
+    async def command(self, line: str) -> bytes:
+        """The first line of the answer to a command."""
         return await self._command_bytes(line.encode(), f"answer {line.partition(' ')[0]}")
 
     async def _command_bytes(self, line: bytes, doing: str) -> bytes:
@@ -136,5 +137,6 @@ class Pop3Session(MailSession):
         return answer
 
 
-def _fine(line: bytes) -> bool:
+def is_fine(line: bytes) -> bool:
+    """Whether an answer says yes."""
     return line == b"+OK" or line.startswith(b"+OK ")

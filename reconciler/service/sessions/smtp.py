@@ -46,13 +46,19 @@ class SmtpSession(MailSession):
     extensions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """What the server said to EHLO: keyword to parameters, in upper case; none before it."""
 
+    plain = False
+    """Whether extensions are left alone: the server offered one and then did not understand it."""
+
+    unfinished = False
+    """Whether a message was begun that must be taken back before the next one."""
+
     async def keep_alive(self) -> None:
         reply = await self._command("NOOP")
         if reply.code != _OK:
             raise self.out_of_step("answer NOOP", reply.text)
 
     async def _read_greeting(self) -> None:
-        reply = await self._read_reply(greeting=True)
+        reply = await self.read_reply(greeting=True)
         if reply.code >= _PERMANENT:
             raise fail(
                 FailureKind.PROTOCOL,
@@ -144,13 +150,14 @@ class SmtpSession(MailSession):
     async def _exchange(self, line: bytes, doing: str) -> Reply:
         async with self.wire.within(self.deadlines.command, doing):
             await self.wire.send(line)
-            reply = await self._read_reply()
+            reply = await self.read_reply()
         if reply.code == _GOODBYE:
             self.wire.usable = False
             raise server_busy(self.wire.where, self.quote(reply.text))
         return reply
 
-    async def _read_reply(self, *, greeting: bool = False) -> Reply:
+    async def read_reply(self, *, greeting: bool = False) -> Reply:
+        """The next reply, of one line or several; deadlines are the caller's."""
         lines: list[bytes] = []
         code = b""
         more = b"-"

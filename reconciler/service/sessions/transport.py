@@ -154,16 +154,19 @@ class Wire:
     def local_address(self) -> str:
         return str(self._socket.getsockname()[0]) if self._socket else ""
 
-    async def send(self, line: bytes) -> None:
-        """One line of a command; the reply to it starts with fresh limits.
+    async def send(self, *lines: bytes) -> None:
+        """One line of a command, or several at once; replies to them start with fresh limits.
 
-        CR, LF or NUL in it would end the line early and make the rest a command of its own.
+        CR, LF or NUL in a line would end it early and make the rest a command of its own.
         """
-        if any(byte in line for byte in b"\r\n\0"):
+        if any(byte in line for line in lines for byte in b"\r\n\0"):
             raise fail(FailureKind.PROTOCOL, None, "a command must not contain CR, LF or NUL")
+        await self.send_content(b"".join(line + b"\r\n" for line in lines))
+
+    async def send_content(self, data: bytes) -> None:
+        """What is no command, as it is; the reply to it starts with fresh limits."""
         self._lines_left = MAX_LINES
         self._bytes_left = MAX_REPLY
-        data = line + b"\r\n"
         if self._tls:
             self._tls.write(data)
             data = self._tls.drain()

@@ -5,8 +5,8 @@ same moment, and from asking for more sessions than the server grants to one use
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -35,16 +35,20 @@ class Account:
         "__weakref__",
         "_busy",
         "_changed",
-        "_refused_at",
-        "_refusal",
         "_limit",
+        "_refusal",
+        "_refused_at",
         "_under_way",
+        "credential",
         "refused",
         "sessions",
+        "tenant",
         "worked",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str = "", credential: str = "") -> None:
+        self.tenant = tenant
+        self.credential = credential
         self.worked = False
         self.refused = 0
         self.sessions = 0
@@ -55,14 +59,14 @@ class Account:
         self._busy = BackOff()
         self._changed: asyncio.Event | None = None
 
-    @property
-    def most_refusals(self) -> int:
-        """How many may be used up now.
+    def may_try(self, asked_at: float) -> bool:
+        """Whether it was not refused too often, all gateways together.
 
         While a session is open the password is known to be right, so that a refusal is about
-        something else; the last one is kept for those that work.
+        something else: then the last attempt is kept for those that work.
         """
-        return MAX_REFUSALS - 1 if self.sessions else MAX_REFUSALS
+        kept = 1 if self.sessions and asked_at <= self._refused_at else 0
+        return self.refused < MAX_REFUSALS - kept
 
     def hold(self, asked_at: float) -> Hold | None:
         """Why it is not to be tried now, unless a person asked for it since."""
@@ -78,7 +82,7 @@ class Account:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Log in one after the other; a login that worked, as many at once as may be refused."""
-        while self._under_way >= (self._left if self.worked else 1):
+        while self._under_way >= self._at_once:
             await self._change()
         self._under_way += 1
         try:
@@ -88,8 +92,8 @@ class Account:
             self._tell()
 
     @property
-    def _left(self) -> int:
-        return max(1, MAX_REFUSALS - self.refused)
+    def _at_once(self) -> int:
+        return max(1, MAX_REFUSALS - self.refused) if self.worked and not self._limit else 1
 
     def accept(self) -> None:
         self.worked = True
@@ -116,12 +120,15 @@ class Account:
         self._refusal = None
         self._tell()
 
-    def begin(self) -> None:
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """For as long as one is open."""
         self.sessions += 1
-
-    def end(self) -> None:
-        self.sessions -= 1
-        self._tell()
+        try:
+            yield
+        finally:
+            self.sessions -= 1
+            self._tell()
 
     async def changes_within(self, seconds: float | None) -> None:
         """Until a login is accepted or a session ends, or so many seconds have passed."""
@@ -151,5 +158,6 @@ class Accounts:
     def of(self, tenant: str, credential: str) -> Account:
         account = self._accounts.get((tenant, credential))
         if account is None:
-            account = self._accounts[tenant, credential] = Account()
+            account = Account(tenant, credential)
+            self._accounts[tenant, credential] = account
         return account

@@ -20,11 +20,12 @@ CONFIRMED: Final = 2
 
 
 class NotAnswering(Exception):
-    """The server does not answer somebody else; whoever is told this has not tried."""
+    """The server does not answer; `tried` says that it was this gateway that found it out."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, *, tried: bool = False) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.tried = tried
 
 
 def probe_seconds(failures: int, outage: float) -> float:
@@ -42,30 +43,30 @@ class _Waiter:
     known: Failure | None
 
 
-class Attempt:
-    """One connection that is being made; what becomes of it is told at most once."""
+class Permit:
+    """One connection that may be made; what becomes of it is told at most once."""
 
-    __slots__ = ("_breaker", "_failures", "_told")
+    __slots__ = ("_breaker", "_failures", "told")
 
     def __init__(self, breaker: "Breaker", failures: int) -> None:
+        self.told = False
         self._breaker = breaker
         self._failures = failures
-        self._told = False
 
     def answered(self) -> None:
-        if not self._told:
-            self._told = True
+        if not self.told:
+            self.told = True
             self._breaker.answered()
 
     def failed(self, failure: Failure) -> None:
-        if not self._told:
-            self._told = True
+        if not self.told:
+            self.told = True
             self._breaker.failed(failure, after=self._failures)
 
     def over(self) -> None:
         """Nothing was found out."""
-        if not self._told:
-            self._told = True
+        if not self.told:
+            self.told = True
             self._breaker.gave_up()
 
 
@@ -100,7 +101,7 @@ class Breaker:
     @asynccontextmanager
     async def attempt(
         self, known: Failure | None = None, *, asked: bool = False
-    ) -> AsyncIterator[Attempt]:
+    ) -> AsyncIterator[Permit]:
         """Wait until it may be tried.
 
         `known` is the failure that the caller has been told already. One who was `asked` to try by
@@ -115,11 +116,11 @@ class Breaker:
         elif self.failure and not _alike(known, self.failure):
             raise NotAnswering(self.failure)
         await self._admitted(None if asked else known)
-        attempt = Attempt(self, self._failures)
+        permit = Permit(self, self._failures)
         try:
-            yield attempt
+            yield permit
         finally:
-            attempt.over()
+            permit.over()
 
     def answered(self) -> None:
         self._under_way -= 1

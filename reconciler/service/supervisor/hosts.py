@@ -8,7 +8,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from reconciler.model import Failure, Gateway
 from reconciler.service.supervisor.accounts import Account
-from reconciler.service.supervisor.breaker import Breaker
+from reconciler.service.supervisor.breaker import CONFIRMED, Breaker
 from reconciler.service.supervisor.pace import Pace
 from reconciler.service.supervisor.settings import SupervisorSettings
 
@@ -38,8 +38,12 @@ class Endpoint:
     _worked: WeakSet[Account] = field(default_factory=WeakSet)
     _refused: dict[Account, float] = field(default_factory=dict)
 
-    def accepted(self, account: Account) -> None:
+    def works(self, account: Account) -> None:
+        """The login is one that the server accepted."""
         self._worked.add(account)
+
+    def accepted(self, account: Account) -> None:
+        self.works(account)
         self._refused.pop(account, None)
 
     def refused(self, account: Account, failure: Failure) -> list[Account]:
@@ -89,8 +93,9 @@ class Hosts:
         return endpoint
 
     def _slowly(self, failures: int, _outage: float) -> float:
-        """The more often, the slower: accounts must not be locked by looking for the end of it."""
-        return min(self._settings.refused * 2.0 ** min(failures - 2, 16), _SLOWEST_SECONDS)
+        """At first soon, since the next may be accepted; then slowly, so that none is locked."""
+        soon = self._settings.refused / 10
+        return min(soon * 10.0 ** min(failures - CONFIRMED, 16), _SLOWEST_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What the database says of gateways, and what their sessions have written there."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -108,22 +108,26 @@ class Ledger:
         self.service.feed.tell(About.STATUS, key.tenant, key.gateway)
         return replace(actual, status=status)
 
-    async def count_refusal(self, key: Key, credential: str) -> None:
+    async def count_refusal(self, key: Key, credential: str) -> int:
+        """One more refused login; how many there are now."""
         now = stamp(self.service.clock())
-        await self._refusing(key, lambda refusals: refusals.add(credential, key.gateway, now))
+
+        def count(refusals: Refusals) -> int:
+            refusals.add(credential, key.gateway, now)
+            return refusals.count(credential)
+
+        return await self._refusing(key.tenant, count)
 
     async def take_back_refusal(self, key: Key, credential: str) -> None:
-        await self._refusing(key, lambda refusals: refusals.take_back(credential, key.gateway))
+        await self._refusing(key.tenant, lambda one: one.take_back(credential, key.gateway))
 
-    async def forget_refusals(self, tenant: str, credentials: Sequence[str]) -> None:
-        def forget(refusals: Refusals) -> None:
-            for credential in credentials:
-                refusals.forget(credential)
+    async def forget_refusals(self, tenant: str, credential: str) -> None:
+        await self._refusing(tenant, lambda one: one.forget(credential))
 
-        await self._refusing(Key(tenant, ""), forget)
-
-    async def _refusing(self, key: Key, job: Callable[[Refusals], None]) -> None:
-        await self.service.write(lambda connection: job(_refusals(Store(connection, key.tenant))))
+    async def _refusing(self, tenant: str, job: Callable[[Refusals], T]) -> T:
+        return await self.service.write(
+            lambda connection: job(_refusals(Store(connection, tenant)))
+        )
 
 
 def lost(before: Status, now: str) -> Status:

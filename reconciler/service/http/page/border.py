@@ -4,7 +4,6 @@ A browser sends its cookie by itself, so that a cookie proves nothing of who wro
 changes something must name an origin that is ours, and carry the token that stands in our forms.
 """
 
-import asyncio
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
@@ -69,9 +68,9 @@ class Border:
         async def handle(request: web.Request, site: Site) -> web.StreamResponse:
             try:
                 return await handler(request, site)
-            except (asyncio.CancelledError, ConnectionError):
+            except ConnectionError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the border at which a browser hears of a bug
+            except Exception as error:
                 if request.writer.output_size:
                     raise ConnectionError("the answer had begun") from error
                 problem = problem_for(error, f"{request.method} {request.path}")

@@ -1,4 +1,4 @@
-"""The console's two buttons: asked about first, then pressed through the same writes as the API's."""
+"""The console's two buttons: asked about first, then pressed through the writes of the API."""
 
 import re
 import secrets

@@ -66,8 +66,7 @@ class Live:
         self, viewing: Viewing, view: View, have: str, stream: Stream, listener: Listener
     ) -> AsyncIterator[str]:
         before: Board | None = None
-        yield ": begun\n\n"
-        while stream.over is None:
+        while stream.over is None and not viewing.site.closing.is_set():
             started = time.monotonic()
             listener.rest()  # what follows shows all of it
             try:
@@ -76,11 +75,12 @@ class Live:
                 yield _event("trouble", problem_of(error).detail)
             else:
                 seen = before == board if before else board.digest == have
-                yield ":\n\n" if seen else self._board_event(viewing, before, board)
+                yield _event("still", 0) if seen else self._board_event(viewing, before, board)
                 before = board
             await _pause(stream, max(PACE_SECONDS, _SHARE * (time.monotonic() - started)))
             await self._something(viewing, stream, listener)
-        yield _event("over", stream.over)
+        if stream.over:
+            yield _event("over", stream.over)
 
     def _board_event(self, viewing: Viewing, before: Board | None, board: Board) -> str:
         parts = self._rendering.parts(viewing.service.clock())
@@ -91,6 +91,7 @@ class Live:
         waiting = {
             asyncio.create_task(_of_tenant(listener, viewing.tenant)),
             asyncio.create_task(stream.ended.wait()),
+            asyncio.create_task(viewing.site.closing.wait()),
         }
         until = time.monotonic() + HEARTBEAT_SECONDS
         try:

@@ -21,12 +21,20 @@ _LAST: Final = {
     "outbox": "SELECT coalesce(max(number), 0) FROM outbox",
 }
 
+_RECEIVED: Final = (
+    "SELECT count(*) FROM inbox WHERE tenant = ? AND gateway = ? AND complete = 1 AND number >= ?"
+)
+_ACCEPTED: Final = "SELECT count(*) FROM outbox WHERE tenant = ? AND gateway = ? AND number >= ?"
+_TROUBLED: Final = f"{_ACCEPTED} AND state IN ('failed', 'partly sent', 'unknown')"
+_WAITING: Final = f"{_ACCEPTED} AND next_attempt_at > ''"
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """Today's messages of one gateway. `waiting` are all that are still to be sent.
+    """Messages of one gateway: those of today, but for `waiting`, which are all to be sent yet.
 
-    `troubled` were refused, or cut off so that nobody can tell whether they arrived.
+    `troubled` were refused by a server, at least for some recipients, or cut off so that nobody can
+    tell whether they arrived.
     """
 
     received: int = 0
@@ -40,35 +48,31 @@ def mail_today(
 ) -> Mapping[str, Mail]:
     midnight = stamp(now.replace(hour=0, minute=0, second=0, microsecond=0))
     first_in, first_out = (_first_since(connection, table, midnight) for table in _FIRST)
-    marks = ", ".join("?" for _ in names)
-    rows = connection.execute(
-        "SELECT name, "
-        "(SELECT count(*) FROM inbox WHERE inbox.tenant = gateways.tenant "
-        "AND inbox.gateway = name AND complete = 1 AND number >= ?), "
-        "(SELECT count(*) FROM outbox WHERE outbox.tenant = gateways.tenant "
-        "AND outbox.gateway = name AND next_attempt_at IS NULL AND number >= ?), "
-        "(SELECT count(*) FROM outbox WHERE outbox.tenant = gateways.tenant "
-        "AND outbox.gateway = name AND next_attempt_at IS NOT NULL) "
-        f"FROM gateways WHERE tenant = ? AND name IN ({marks})",  # noqa: S608 - question marks
-        (first_in, first_out, tenant, *names),
-    ).fetchall()
-    troubled = _troubled(connection, tenant, first_out)
     return {
-        name: Mail(received, done - troubled.get(name, 0), waiting, troubled.get(name, 0))
-        for name, received, done, waiting in rows
+        name: _mail(
+            *(
+                _count(connection, statement, tenant, name, first)
+                for statement, first in (
+                    (_RECEIVED, first_in),
+                    (_ACCEPTED, first_out),
+                    (_TROUBLED, first_out),
+                    (_WAITING, first_out),
+                    (_WAITING, 0),
+                )
+            )
+        )
+        for name in names
     }
 
 
-def _troubled(connection: sqlite3.Connection, tenant: str, first: int) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            "SELECT gateway, count(DISTINCT number) FROM outbox_recipients "
-            "JOIN outbox ON number = message "
-            "WHERE message >= ? AND state IN ('failed', 'unknown') AND tenant = ? "
-            "AND next_attempt_at IS NULL GROUP BY gateway",
-            (first, tenant),
-        )
-    )
+def _mail(received: int, accepted: int, troubled: int, waiting_today: int, waiting: int) -> Mail:
+    return Mail(received, max(0, accepted - troubled - waiting_today), waiting, troubled)
+
+
+def _count(
+    connection: sqlite3.Connection, statement: str, tenant: str, name: str, first: int
+) -> int:
+    return int(connection.execute(statement, (tenant, name, first)).fetchone()[0])
 
 
 def _first_since(connection: sqlite3.Connection, table: str, moment: str) -> int:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from reconciler.service.http.guard import Guard
 from reconciler.service.http.page.board import Boards
-from reconciler.service.http.page.border import Border, Form, Viewing
+from reconciler.service.http.page.border import Border, Viewing
 from reconciler.service.http.page.buttons import DISCONNECT, REBUILD, Buttons
 from reconciler.service.http.page.changes import title
 from reconciler.service.http.page.live import Live

@@ -80,50 +80,54 @@ def read_shown(
         f"SELECT {_COLUMNS} FROM gateways WHERE tenant = ? AND name IN ({marks})",  # noqa: S608 - constants, question marks
         (tenant, *names),
     ).fetchall()
+    beside = _Beside(
+        mail_today(connection, tenant, names, now),
+        _last_changes(connection, tenant, names),
+        _anchors(connection, tenant, {row[5] for row in gateways if row[5]}),
+        seen,
+        now,
+    )
     by_name = {row[0]: row for row in gateways}
-    mail = mail_today(connection, tenant, names, now)
-    changes = _last_changes(connection, tenant, names)
-    anchors = _anchors(connection, tenant, {row[5] for row in gateways if row[5]})
-    return tuple(
-        _shown(by_name[name], mail[name], changes.get(name), anchors, seen.get(name, Seen()), now)
-        for name in names
-        if name in by_name
-    )
+    return tuple(beside.shown(by_name[name]) for name in names if name in by_name)
 
 
-def _shown(
-    row: Sequence[Any],
-    mail: Mail,
-    change: LastChange | None,
-    anchors: Mapping[str, str | None],
-    seen: Seen,
-    now: datetime,
-) -> Shown:
-    name, protocol, host, port, encryption, digest, labels, owner, protect, revision = row[:10]
-    status, since, kind, blamed, message, hint, cause, actor = row[10:]
-    encrypted = encryption != EncryptionMode.NONE
-    server_end = seen.certificate_ends_at if encrypted else None
-    anchor = anchors.get(digest) if encrypted else None
-    return Shown(
-        name,
-        ProtocolType(protocol),
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        EncryptionMode(encryption),
-        tuple((one, value) for one, value in json.loads(labels)),
-        owner,
-        bool(protect),
-        str(revision),
-        StatusState(status),
-        since,
-        Trouble(FailureKind(kind), blamed, message, hint) if kind else None,
-        Cause(cause) if cause else None,
-        actor,
-        seen.next_attempt_at,
-        seen.waiting,
-        certificate_end(anchor, server_end, now),
-        mail,
-        change,
-    )
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What is shown of gateways beside their own rows, by their names; anchors by digest."""
+
+    mail: Mapping[str, Mail]
+    changes: Mapping[str, LastChange]
+    anchors: Mapping[str, str | None]
+    seen: Mapping[str, Seen]
+    now: datetime
+
+    def shown(self, row: Sequence[Any]) -> Shown:
+        name, protocol, host, port, encryption, digest, labels, owner, protect, revision = row[:10]
+        status, since, kind, blamed, message, hint, cause, actor = row[10:]
+        encrypted = encryption != EncryptionMode.NONE
+        seen = self.seen.get(name, Seen())
+        return Shown(
+            name,
+            ProtocolType(protocol),
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            EncryptionMode(encryption),
+            tuple((one, value) for one, value in json.loads(labels)),
+            owner,
+            bool(protect),
+            str(revision),
+            StatusState(status),
+            since,
+            Trouble(FailureKind(kind), blamed, message, hint) if kind else None,
+            Cause(cause) if cause else None,
+            actor,
+            seen.next_attempt_at,
+            seen.waiting,
+            certificate_end(self.anchors.get(digest), seen.certificate_ends_at, self.now)
+            if encrypted
+            else None,
+            self.mail.get(name, Mail()),
+            self.changes.get(name),
+        )
 
 
 def _last_changes(
@@ -131,8 +135,9 @@ def _last_changes(
 ) -> Mapping[str, LastChange]:
     marks = ", ".join("?" for _ in names)
     rows = connection.execute(
-        "SELECT gateway, at, action, actor, git_commit FROM audit WHERE id IN "
-        f"(SELECT max(id) FROM audit WHERE tenant = ? AND gateway IN ({marks}) "  # noqa: S608 - question marks
+        "SELECT gateway, at, action, actor, git_commit "  # noqa: S608 - question marks
+        "FROM audit WHERE id IN "
+        f"(SELECT max(id) FROM audit WHERE tenant = ? AND gateway IN ({marks}) "
         "GROUP BY gateway)",
         (tenant, *names),
     )

@@ -1,0 +1,145 @@
+"""How the parts of the gateway service are put together, and how they end."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from reconciler.cli.ending import Ending, end_now
+from reconciler.cli.logs import log_forgotten
+from reconciler.errors import ExitCode, GatewaysError, WrongUsage
+from reconciler.service.http.accept import Limits, bound
+from reconciler.service.http.listen import listening
+from reconciler.service.http.routing import Site
+from reconciler.service.http.tls import ServerTls
+from reconciler.service.mail import webhooks
+from reconciler.service.mail.works import WORKS
+from reconciler.service.process import open_files, tell_systemd
+from reconciler.service.service import Service, ServiceSettings
+from reconciler.service.sessions import SessionSettings
+from reconciler.service.supervisor.supervisor import Supervisor
+
+logger = logging.getLogger("gateways.serve")
+
+GOODBYE_SECONDS: Final = 10.0
+"""For the sessions, once the API is at rest; together with that no more than half a minute."""
+
+SEALED_SECONDS: Final = 2.0
+"""How often a service without its key looks whether it is there."""
+
+SPARE_FILES: Final = 64
+"""For the database, its journal, look-ups of names: sessions never take these."""
+
+API_SHARE: Final = 4
+"""The API may have one in so many of all open files as connections, and 1,000 at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line asks for."""
+
+    host: str
+    port: int
+    database: Path
+    certificate: Path | None
+    key: Path | None
+    private_hosts: bool
+    plain: bool
+
+
+async def serve(order: Order) -> NoReturn:
+    """Everything that the service is, from the outside in; it ends the other way round.
+
+    Raises:
+        GatewaysError: it cannot be started, or its sessions have ended by a fault.
+
+    """
+    asyncio.get_running_loop().set_exception_handler(log_forgotten)
+    files = open_files()
+    limits = Limits(min(1_000, files // API_SHARE), files - SPARE_FILES // 2)
+    sessions = SessionSettings(private_hosts=order.private_hosts, files=files - SPARE_FILES)
+    tls = ServerTls(order.certificate, order.key) if order.certificate and order.key else None
+    ending = Ending(tls)
+    with _listener(order) as listener:
+        async with Service(order.database, ServiceSettings(sessions)) as service:
+            supervisor = Supervisor(service, WORKS)
+            async with (
+                _beside(_keep_sessions(service, supervisor)) as keeping,
+                listening(Site(service, supervisor), listener, tls=tls, limits=limits),
+            ):
+                await _welcome(service, listener, tls, files)
+                tell_systemd("READY=1")
+                await ending.wait(service, keeping)
+                tell_systemd("STOPPING=1")
+    # at once: a look-up of a name that hangs in a thread would be waited for
+    end_now("stopped", ExitCode.DONE)
+
+
+async def _keep_sessions(service: Service, supervisor: Supervisor) -> None:
+    """Without the key of its passwords a service only shows: it makes no connection."""
+    if reason := await service.look(service.sealed):
+        logger.error("sealed, so no connection is made: %s", reason)
+        while reason:
+            await asyncio.sleep(SEALED_SECONDS)
+            with suppress(GatewaysError):
+                reason = await service.look(service.sealed)
+        logger.info("the key is there: connections are made")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(supervisor.run())
+        tasks.create_task(webhooks.run(service))
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run it until the `async with` ends, and leave it a while to end as it should."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        _, late = await asyncio.wait([task], timeout=GOODBYE_SECONDS)
+        if late:
+            logger.warning("not every session could say goodbye in time")
+
+
+async def _welcome(
+    service: Service, listener: socket.socket, tls: ServerTls | None, files: int
+) -> None:
+    gateways, kept = await service.look(
+        lambda connection: connection.execute(
+            "SELECT count(*), coalesce(sum(status != 'disconnected'), 0) FROM gateways"
+        ).fetchone()
+    )
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if tls:
+        logger.info("certificate %s", tls.about)
+    if kept + SPARE_FILES > files * (1 - 1 / API_SHARE):
+        logger.warning(
+            "%d gateways are to be connected, and only %d files may be open: allow more "
+            "(LimitNOFILE of the systemd unit, or ulimit -n)",
+            kept,
+            files,
+        )
+    logger.info("gateways: %d, to be connected: %d", gateways, kept)
+    logger.info("listening on %s://%s", "https" if tls else "http", where)
+    logger.info("ready")
+
+
+def _listener(order: Order) -> socket.socket:
+    """Where the API is to be; without TLS only for this machine, unless that is meant."""
+    listener = bound(order.host, order.port)
+    host = listener.getsockname()[0]
+    if order.certificate or order.plain or ipaddress.ip_address(host).is_loopback:
+        return listener
+    listener.close()
+    raise WrongUsage(
+        f"--listen {order.host}:{order.port}: tokens and passwords would pass there unencrypted",
+        "give --tls-certificate and --tls-key; or, if a reverse proxy in front does TLS, "
+        "--allow-plain-http",
+    )

@@ -1,0 +1,204 @@
+"""The rows of one tenant's outgoing messages: what was accepted, and what has become of it."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reconciler.messages import (
+    MessageKind,
+    MessageState,
+    Recipient,
+    RecipientState,
+    SentMessage,
+)
+from reconciler.model import StatusState
+from reconciler.service.mail.compose import Composed
+
+PIECE: Final = 256 * 1024
+"""How much of a message one row holds, about."""
+
+_LINE_END: Final = b"\r\n"
+_COLUMNS: Final = (
+    "number, id, gateway, kind, state, message_id, created_at, size, next_attempt_at, expires_at, "
+    "finished_at, (SELECT status FROM gateways WHERE gateways.tenant = outbox.tenant "
+    "AND gateways.name = outbox.gateway)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What is stored of a message beside its bytes. Times are exact, but for those shown."""
+
+    id: str
+    gateway: str
+    kind: MessageKind
+    request: str
+    created_at: str
+    expires_at: str
+    due: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """How much of a gateway's mail is kept: messages that are not settled, and their bytes."""
+
+    messages: int
+    bytes: int
+
+
+class Outbox:
+    """One tenant's, over one connection; writing needs a caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, tenant: str) -> None:
+        self._connection = connection
+        self.tenant = tenant
+
+    def request_of(self, message_id: str) -> str | None:
+        """The digest of what an id was given for; None if it was never given."""
+        row = self._run("SELECT request FROM outbox WHERE tenant = ? AND id = ?", message_id)
+        found = row.fetchone()
+        return found[0] if found else None
+
+    def find(self, gateway: str, message_id: str) -> SentMessage | None:
+        row = self._run(
+            f"SELECT {_COLUMNS} FROM outbox "  # noqa: S608 - constants
+            "WHERE tenant = ? AND gateway = ? AND id = ?",
+            gateway,
+            message_id,
+        ).fetchone()
+        return self._restore(row) if row else None
+
+    def listed(
+        self, gateway: str, *, state: MessageState | None, after: str, limit: int
+    ) -> tuple[SentMessage, ...]:
+        """Messages in the order of acceptance, those after one of them, or from the first kept."""
+        wanted, held = _condition(state)
+        rows = self._run(
+            f"SELECT {_COLUMNS} FROM outbox WHERE tenant = ? AND gateway = ? "  # noqa: S608
+            "AND number > coalesce((SELECT number FROM outbox WHERE tenant = ? AND id = ?), 0) "
+            f"AND (? IS NULL OR state = ?) {held} ORDER BY number LIMIT ?",
+            gateway,
+            self.tenant,
+            after,
+            wanted,
+            wanted,
+            limit,
+        ).fetchall()
+        return tuple(self._restore(row) for row in rows)
+
+    def queued(self, gateway: str) -> Queued:
+        row = self._run(
+            "SELECT messages, bytes FROM outbox_queues WHERE tenant = ? AND gateway = ?", gateway
+        ).fetchone()
+        return Queued(*row) if row else Queued(0, 0)
+
+    def add(self, accepted: Accepted, composed: Composed) -> None:
+        pieces = tuple(_pieces(composed.content))
+        number = self._connection.execute(
+            "INSERT INTO outbox (tenant, id, gateway, kind, message_id, sender, utf8, size, parts, "
+            "request, state, created_at, expires_at, next_attempt_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            (
+                self.tenant,
+                accepted.id,
+                accepted.gateway,
+                accepted.kind.value,
+                composed.message_id,
+                composed.sender,
+                composed.utf8,
+                len(composed.content),
+                len(pieces),
+                accepted.request,
+                MessageState.QUEUED.value,
+                accepted.created_at,
+                accepted.expires_at,
+                accepted.due,
+            ),
+        ).fetchone()[0]
+        self._connection.executemany(
+            "INSERT INTO outbox_recipients (message, position, address, state) VALUES (?, ?, ?, ?)",
+            [
+                (number, position, address, RecipientState.QUEUED.value)
+                for position, address in enumerate(composed.recipients)
+            ],
+        )
+        self._connection.executemany(
+            "INSERT INTO outbox_content VALUES (?, ?, ?)",
+            [(number, part, piece) for part, piece in enumerate(pieces)],
+        )
+        self.count(accepted.gateway, 1, len(composed.content))
+
+    def count(self, gateway: str, messages: int, size: int) -> None:
+        """Count what is kept of a gateway's mail."""
+        self._connection.execute(
+            "INSERT INTO outbox_queues VALUES (?, ?, ?, ?) ON CONFLICT (tenant, gateway) DO UPDATE "
+            "SET messages = outbox_queues.messages + excluded.messages, "
+            "bytes = outbox_queues.bytes + excluded.bytes",
+            (self.tenant, gateway, messages, size),
+        )
+
+    def _restore(self, row: Sequence[Any]) -> SentMessage:
+        number, message_id, gateway, kind, state, header_id, created, size, due, *rest = row
+        expires, finished, status = rest
+        held = state == MessageState.QUEUED.value and status == StatusState.DISCONNECTED.value
+        recipients = self._connection.execute(
+            "SELECT address, state, answer, attempts FROM outbox_recipients "
+            "WHERE message = ? ORDER BY position",
+            (number,),
+        )
+        return SentMessage(
+            message_id,
+            gateway,
+            MessageKind(kind),
+            MessageState.HELD if held else MessageState(state),
+            header_id,
+            created,
+            size,
+            tuple(Recipient(one[0], RecipientState(one[1]), *one[2:]) for one in recipients),
+            due.partition(".")[0] + "Z" if due and not held else None,
+            None if finished else expires,
+        )
+
+    def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        return self._connection.execute(statement, (self.tenant, *values))
+
+
+def state_of(recipients: Iterable[str]) -> MessageState:
+    """The state of a message by those of its recipients, whatever its gateway's."""
+    found = {RecipientState(one) for one in recipients}
+    if RecipientState.QUEUED in found:
+        return MessageState.QUEUED
+    if RecipientState.UNKNOWN in found:
+        return MessageState.UNKNOWN
+    if found == {RecipientState.SENT}:
+        return MessageState.SENT
+    return MessageState.PARTLY_SENT if RecipientState.SENT in found else MessageState.FAILED
+
+
+def _condition(state: MessageState | None) -> tuple[str | None, str]:
+    """The stored state that is wanted, and what tells held from queued, which is not stored."""
+    disconnected = (
+        "AND {}EXISTS (SELECT 1 FROM gateways WHERE gateways.tenant = outbox.tenant "
+        "AND gateways.name = outbox.gateway AND gateways.status = 'disconnected')"
+    )
+    match state:
+        case None:
+            return None, ""
+        case MessageState.HELD:
+            return MessageState.QUEUED.value, disconnected.format("")
+        case MessageState.QUEUED:
+            return state.value, disconnected.format("NOT ")
+        case _:
+            return state.value, ""
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    """Whole lines, so that each piece begins where a line does; a line is never longer than one."""
+    start = 0
+    while start < len(content):
+        end = len(content)
+        if end - start > PIECE:
+            end = content.rindex(_LINE_END, start, start + PIECE) + len(_LINE_END)
+        yield content[start:end]
+        start = end

@@ -1,0 +1,312 @@
+"""Keeps one gateway's session: opens it, gives it to its work, and opens it again."""
+
+import asyncio
+import logging
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+from typing import Final
+
+from reconciler.errors import PlatformUnavailable
+from reconciler.model import ActualGateway, Failure, FailureKind, ProtocolType, Status, StatusState
+from reconciler.service import contact
+from reconciler.service.faults import Unsound
+from reconciler.service.service import Service
+from reconciler.service.sessions import SessionError
+from reconciler.service.sessions.base import MailSession
+from reconciler.service.sessions.failures import fail
+from reconciler.service.supervisor.backoff import BackOff
+from reconciler.service.supervisor.breaker import NotAnswering
+from reconciler.service.supervisor.door import Door, Refrained
+from reconciler.service.supervisor.facts import Waiting
+from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost
+from reconciler.service.supervisor.opening import Wish
+from reconciler.service.supervisor.pause import Pause
+from reconciler.service.supervisor.settings import SupervisorSettings
+from reconciler.service.work import Held, Work
+
+_LOG: Final = logging.getLogger("gateways.session")
+
+PATIENCE: Final = 3
+"""So often in a row a server may be busy before the status says so: most are free again at once."""
+
+_LOOK_AGAIN_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all keepers of a process stand on. `failures` counts their attempts that failed."""
+
+    service: Service
+    ledger: Ledger
+    door: Door
+    works: Mapping[ProtocolType, Work]
+    settings: SupervisorSettings
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+
+
+class Keeper:
+    """One gateway for as long as it is this process's; at most one session at a time.
+
+    It has a life for as long as a session is wanted: a task that ends with the connection's fields.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_back_off",
+        "_busy",
+        "_closing",
+        "_ground",
+        "_known",
+        "_life",
+        "_more",
+        "_unsaved",
+        "actual",
+        "certificate_expires",
+        "held",
+        "key",
+        "open_since",
+        "pause",
+        "reconnects",
+    )
+
+    def __init__(self, ground: Ground, key: Key, actual: ActualGateway) -> None:
+        self.key = key
+        self.actual = actual
+        self.held: Held | None = None
+        self.pause = Pause()
+        self.open_since: datetime | None = None
+        self.certificate_expires: datetime | None = None
+        self.reconnects = 0
+        self._ground = ground
+        self._back_off = BackOff()
+        self._asked_at = -inf
+        self._known: Failure | None = None
+        self._busy = 0
+        self._more = 0
+        self._unsaved: Callable[[Status, str], Status] | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # what the supervisor calls
+
+    def start(self) -> None:
+        """Begin a life; its session is opened once the one before has ended."""
+        if self.actual.status.state is not StatusState.DISCONNECTED:
+            self._life = asyncio.create_task(self._live(frozenset(self._closing)))
+
+    def changed(self, actual: ActualGateway) -> None:
+        """The gateway was written: end the session, make it anew, or tell its work."""
+        before, self.actual = self.actual, actual
+        connecting = actual.status.state is StatusState.CONNECTING
+        if actual.status.state is StatusState.DISCONNECTED:
+            self.stop()
+        elif actual.revision == before.revision:
+            self.actual = before
+        elif connecting or not same_connection(before, actual):
+            self.stop()
+            self._asked_at = asyncio.get_running_loop().time()
+            self._back_off.reset()
+            self._known, self._busy = None, 0
+            self.start()
+        elif self.held:
+            self.held.actual = actual
+            self.held.wake.set()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if self.held:
+            self.held.wake.set()
+        elif self.pause.waiting is Waiting.CLOSED:
+            self.pause.end()
+
+    def stop(self) -> None:
+        """End the life; what it holds is closed in order if the server lets us."""
+        life, self._life = self._life, None
+        if life is None or life.done():
+            return
+        self._closing.add(life)
+        life.add_done_callback(self._closing.discard)
+        life.cancel()
+
+    @property
+    def closing(self) -> frozenset[asyncio.Task[None]]:
+        """Lives that are about to end."""
+        return frozenset(self._closing)
+
+    async def save(self) -> None:
+        """Store a status that could not be stored when it came about."""
+        if self._unsaved:
+            await self._show(self._unsaved)
+
+    # the life
+
+    async def _live(self, earlier: frozenset[asyncio.Task[None]]) -> None:
+        if earlier:
+            await asyncio.wait(earlier)
+        while True:
+            try:
+                while login := await self._ground.ledger.login(self.key):
+                    await self._round(login)
+            except Moved:
+                continue
+            except Unsound:
+                return  # nothing can be stored any more: the whole process ends
+            except PlatformUnavailable as error:
+                self._log(logging.ERROR, "not stored: %s", error.message)
+            except Exception as error:  # noqa: BLE001 - a bug in one work is not the end of all
+                await self._stumble(error)
+            else:
+                return
+            await self._back_off_for(Waiting.BACK_OFF)
+
+    async def _round(self, login: contact.Login) -> None:
+        """One attempt at a session, and what comes of it."""
+        self.actual = login.actual
+        wish = Wish(self.key, login, self.pause.begin, self._known, self._asked_at)
+        try:
+            async with self._ground.door.opened(wish) as session:
+                ended = await self._hold(session)
+        except NotAnswering as none:
+            self._known = none.failure
+            await self._failed(none.failure, tried=none.tried)
+        except Refrained as not_now:
+            await self._refrain(not_now)
+        except SessionError as error:
+            await self._failed(error.failure, tried=True)
+            await self._back_off_for(Waiting.BACK_OFF)
+        else:
+            await self._ended(ended)
+
+    async def _hold(self, session: MailSession) -> float | SessionError:
+        """Work until the session ends: the seconds until the next one, or why it was lost."""
+        loop, service = asyncio.get_running_loop(), self._ground.service
+        opened_at = loop.time()
+        held = Held(service, self.key.tenant, self.actual, session, self._another)
+        self.held, self._known, self._busy, self._asked_at = held, None, 0, -inf
+        self.open_since = service.clock()
+        self.certificate_expires = session.wire.certificate_expires
+        self.pause.over()
+        try:
+            await self._show(lambda before, now: contact.found(before, None, now))
+            self._log(logging.INFO, "session opened")
+            return await self._ground.works[self.actual.gateway.protocol_type](held)
+        except SessionError as error:
+            return error
+        finally:
+            self.held = self.open_since = None
+            if loop.time() - opened_at >= self._ground.settings.stable:
+                self._back_off.reset()
+
+    async def _ended(self, ended: float | SessionError) -> None:
+        if isinstance(ended, SessionError):
+            failure = ended.failure
+            self.reconnects += 1
+            self._log(logging.WARNING, "session lost: %s", failure.message)
+            if self._is_idle_end(failure):
+                await self._back_off_for(Waiting.CLOSED)
+            else:
+                await self._show(lost)
+                await self._back_off_for(Waiting.BACK_OFF)
+        else:
+            self._back_off.reset()
+            await self.pause.last(ended, Waiting.PLANNED)
+
+    def _is_idle_end(self, failure: Failure) -> bool:
+        """SMTP servers close sessions that have nothing to do: the next is opened in good time."""
+        smtp = self.actual.gateway.protocol_type is ProtocolType.SMTP
+        return smtp and failure.kind in (FailureKind.TCP, FailureKind.BUSY)
+
+    async def _failed(self, failure: Failure, *, tried: bool) -> None:
+        self._asked_at = -inf
+        if tried:
+            self._ground.failures[failure.kind] += 1
+            self._busy = self._busy + 1 if failure.kind is FailureKind.BUSY else 0
+            if 0 < self._busy < PATIENCE:
+                return
+        before = self.actual.status
+        await self._show(lambda status, now: contact.found(status, failure, now))
+        if before.failure != failure:
+            self._log(logging.WARNING, "not connected: %s", failure.message)
+
+    async def _refrain(self, not_now: Refrained) -> None:
+        hold, loop = not_now.hold, asyncio.get_running_loop()
+        await self._failed(hold.failure, tried=False)
+        self.pause.begin(hold.waiting, until=hold.until)
+        seconds = min(hold.until - loop.time(), _LOOK_AGAIN_SECONDS)
+        await not_now.account.changes_within(seconds)
+
+    async def _back_off_for(self, waiting: Waiting) -> None:
+        await self.pause.last(self._back_off.next(), waiting)
+
+    async def _show(self, change: Callable[[Status, str], Status]) -> None:
+        self._unsaved = None
+        try:
+            self.actual = await self._ground.ledger.show(self.key, self.actual, change)
+        except Unsound:
+            raise
+        except PlatformUnavailable as error:
+            self._unsaved = change
+            self._log(logging.ERROR, "status not stored: %s", error.message)
+        if self.held:
+            self.held.actual = self.actual
+
+    async def _stumble(self, error: Exception) -> None:
+        """Nothing is said of what the error says: it may quote mail, or a password."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} in {frame.name}, line {frame.lineno} of {frame.filename}"
+        self._log(logging.ERROR, "a fault of this program: %s", what)
+        failure = Failure(
+            FailureKind.PROTOCOL,
+            None,
+            f"a fault of this program: {type(error).__name__} in {frame.name}",
+            "please report it with the service's log; it is tried again",
+        )
+        await self._failed(failure, tried=True)
+
+    @asynccontextmanager
+    async def _another(self) -> AsyncIterator[MailSession]:
+        """One more session beside the held one. Raises SessionError where there is to be none."""
+        login = await self._ground.ledger.login(self.key)
+        most = self._ground.settings.more_sessions
+        if login is None or self._more >= most or not same_connection(login.actual, self.actual):
+            raise fail(FailureKind.BUSY, None, f"no more than {most} more sessions", transient=True)
+        self._more += 1
+        try:
+            wish = Wish(self.key, login, lambda *_: None)
+            async with self._ground.door.opened(wish) as session:
+                yield session
+        except (NotAnswering, Refrained) as none:
+            raise fail(FailureKind.BUSY, None, str(none), transient=True) from None
+        finally:
+            self._more -= 1
+
+    def _log(self, level: int, message: str, *values: object) -> None:
+        extra = {
+            "tenant": self.key.tenant,
+            "gateway": self.key.gateway,
+            "host": self.actual.gateway.host,
+        }
+        _LOG.log(level, "%s: " + message, self.key.gateway, *values, extra=extra)
+
+
+def same_connection(one: ActualGateway, other: ActualGateway) -> bool:
+    """Whether a session of the one is good for the other; of passwords nothing is known here."""
+    return _connection(one) == _connection(other)
+
+
+def _connection(actual: ActualGateway) -> tuple[object, ...]:
+    gateway = actual.gateway
+    return (
+        gateway.protocol_type,
+        gateway.host,
+        gateway.port,
+        gateway.user_id,
+        gateway.authentication_flag,
+        gateway.encryption_mode,
+        gateway.certificate and gateway.certificate.digest,
+    )

@@ -1,0 +1,151 @@
+"""One attempt to open a session, and what it teaches about the server and the login."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final, Protocol
+
+from reconciler.model import Failure, FailureKind
+from reconciler.service.contact import Login
+from reconciler.service.sessions import SessionError
+from reconciler.service.sessions.base import MailSession, Phase
+from reconciler.service.supervisor.accounts import Account
+from reconciler.service.supervisor.breaker import Breaker, NotAnswering, Permit
+from reconciler.service.supervisor.facts import Waiting
+from reconciler.service.supervisor.hosts import Endpoint
+from reconciler.service.supervisor.ledger import Key, Ledger
+
+_REACHING: Final = (Phase.TCP, Phase.TLS, Phase.CAPABILITIES)
+
+
+class Waits(Protocol):
+    """Hears what a session is waited for, and who knows more about it."""
+
+    def __call__(self, waiting: Waiting, breaker: Breaker | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A session that is wanted. `known` is a failure of the host that was told already.
+
+    `asked_at` is when a person asked for it, a moment of the loop's clock.
+    """
+
+    key: Key
+    login: Login
+    waits: Waits
+    known: Failure | None = None
+    asked_at: float = -inf
+
+    @property
+    def asked(self) -> bool:
+        return self.asked_at > -inf
+
+
+@dataclass(slots=True)
+class Opening:
+    """Carries out a wish. `slowly` is how long a refused login is left alone, in seconds.
+
+    `answer` and `trust` are permits of the server's two breakers; without a login there is nothing
+    to trust. `counted` is how many refusals there are if this is another: 0 where it was not
+    counted beforehand.
+    """
+
+    ledger: Ledger
+    wish: Wish
+    endpoint: Endpoint
+    account: Account
+    trust: Permit | None
+    answer: Permit
+    slowly: float
+    counted: int = 0
+
+    async def run(self, session: MailSession) -> None:
+        """Carry it out; closing the session is left to the caller.
+
+        Raises:
+            NotAnswering: it is not the gateway's fault, but the server's.
+            SessionError: the session could not be opened.
+
+        """
+        if self.account.worked:
+            self.endpoint.works(self.account)
+        await self._count_beforehand()
+        try:
+            await self._open(session)
+        except SessionError as error:
+            if error.failure.kind is FailureKind.AUTH and self.trust:
+                await self._refused(error.failure, self.trust)
+            else:
+                await self._take_back()
+            if not self.answer.told:
+                self._unanswered(error)
+            elif error.failure.kind is FailureKind.BUSY:
+                self.account.full(error.failure)
+            raise
+        await self._accepted()
+
+    async def _open(self, session: MailSession) -> None:
+        self.wish.waits(Waiting.TURN)
+        await session.enter(Phase.DNS)
+        await self.endpoint.host.pace.turn()
+        async with session.overall():
+            for phase in _REACHING:
+                await session.enter(phase)
+            self.answer.answered()
+            await session.enter(Phase.LOGIN)
+
+    def _unanswered(self, error: SessionError) -> None:
+        """Tell what is the server's fault, for all, from what is only this gateway's."""
+        failure = error.failure
+        if failure.field and (error.transient or failure.kind is FailureKind.DNS):
+            self.answer.failed(failure)
+            raise NotAnswering(failure, tried=True) from error
+        if failure.kind not in (FailureKind.TCP, FailureKind.BUSY):
+            self.answer.answered()
+
+    async def _count_beforehand(self) -> None:
+        """After one refusal the next are counted before they can happen.
+
+        So not even a process that is killed at the worst moment makes one too many.
+        """
+        credential = self.wish.login.credential
+        if credential and self.account.refused:
+            self.counted = await self.ledger.count_refusal(self.wish.key, credential)
+
+    async def _take_back(self) -> None:
+        credential = self.wish.login.credential
+        if credential and self.counted:
+            await self.ledger.take_back_refusal(self.wish.key, credential)
+
+    async def _refused(self, failure: Failure, trust: Permit) -> None:
+        at_fault = _at_fault(failure)
+        lifted = self.endpoint.refused(self.account, at_fault) if self.account.worked else []
+        if self.account.worked and self.endpoint.logins.failure:
+            trust.failed(at_fault)
+            await self._take_back()
+            for account in lifted:
+                await self.ledger.forget_refusals(account.tenant, account.credential)
+                account.lift()
+        else:
+            self.account.refuse(failure, self.slowly)
+            key, credential = self.wish.key, self.account.credential
+            self.account.refused = self.counted or await self.ledger.count_refusal(key, credential)
+
+    async def _accepted(self) -> None:
+        account = self.account
+        if not self.trust:
+            return
+        if account.refused or self.counted:
+            await self.ledger.forget_refusals(account.tenant, account.credential)
+        account.accept()
+        self.endpoint.accepted(account)
+        self.trust.answered()
+
+
+def _at_fault(failure: Failure) -> Failure:
+    return Failure(
+        FailureKind.BUSY,
+        "host",
+        f"{failure.message}; it refuses many logins that it accepted before",
+        "the mail server seems to be at fault, so one gateway tries for all of them, slowly",
+    )

@@ -1,0 +1,38 @@
+"""A service's database with gateways in it, made the way in which callers make them."""
+
+import sqlite3
+from pathlib import Path
+
+from reconciler.model import Actor, ActualGateway, DesiredGateway, Gateway, ProtocolType
+from reconciler.service.service import Service
+from reconciler.service.store import Store
+from reconciler.service.writes import Asked, Writes
+from tests.platforms.contract import wanted
+
+TENANT = "acme"
+OWNER = "ours"
+ACTOR = Actor("alice", "c0ffee", "run-1")
+
+
+def far_away(name: str, password: str | None = "correct horse") -> DesiredGateway:
+    """A gateway whose host does not exist."""
+    return wanted(Gateway(name, ProtocolType.SMTP, "mail.invalid", 25, user_id="alice"), password)
+
+
+async def create(service: Service, desired: DesiredGateway, key: str = "") -> ActualGateway:
+    name = desired.gateway.name
+
+    def job(connection: sqlite3.Connection) -> ActualGateway:
+        writes = Writes(Store(connection, TENANT), service.vault, OWNER, service.clock)
+        return writes.create(desired, Asked(ACTOR, key or name, None))
+
+    return await service.write(job)
+
+
+async def names(service: Service) -> list[str]:
+    found = await service.ask(lambda connection: Store(connection, TENANT).snapshot())
+    return [actual.gateway.name for actual in found]
+
+
+def service_on(folder: Path) -> Service:
+    return Service(folder / "platform.db", environment={})
