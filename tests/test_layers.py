@@ -42,6 +42,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.declarations": ("reconciler.model", "reconciler.schemas"),
     "reconciler.engine": ("reconciler.model", "reconciler.schemas", "reconciler.platforms"),
     "reconciler.report": ("reconciler.model", "reconciler.schemas", "reconciler.messages"),
+    "reconciler.forges": ("reconciler.model",),
     "reconciler.service": ("reconciler.model", "reconciler.schemas", *BETWEEN),
     "reconciler.platforms": ("reconciler.model", "reconciler.schemas", *BETWEEN),
     "reconciler.platforms.embedded": (

@@ -63,6 +63,7 @@ class Ending:
 def end_now(why: str, code: ExitCode) -> NoReturn:
     """End the process and tidy up nothing: what was answered is on disk."""
     logger.log(logging.INFO if code is ExitCode.DONE else logging.ERROR, why)
+    logging.shutdown()  # a thread writes the lines
     os._exit(code)
 
 

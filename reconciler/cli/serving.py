@@ -5,14 +5,14 @@ import ipaddress
 import logging
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from reconciler.cli.ending import Ending, end_now
 from reconciler.cli.logs import log_forgotten
-from reconciler.errors import ExitCode, GatewaysError, WrongUsage
+from reconciler.errors import ExitCode, WrongUsage
 from reconciler.service.http.accept import Limits, bound
 from reconciler.service.http.listen import listening
 from reconciler.service.http.routing import Site
@@ -28,9 +28,6 @@ logger = logging.getLogger("gateways.serve")
 
 GOODBYE_SECONDS: Final = 10.0
 """For the sessions, once the API is at rest; together with that no more than half a minute."""
-
-SEALED_SECONDS: Final = 2.0
-"""How often a service without its key looks whether it is there."""
 
 SPARE_FILES: Final = 64
 """For the database, its journal, look-ups of names: sessions never take these."""
@@ -69,7 +66,7 @@ async def serve(order: Order) -> NoReturn:
         async with Service(order.database, ServiceSettings(sessions)) as service:
             supervisor = Supervisor(service, WORKS)
             async with (
-                _beside(_keep_sessions(service, supervisor)) as keeping,
+                _beside(_keep(service, supervisor)) as keeping,
                 listening(Site(service, supervisor), listener, tls=tls, limits=limits),
             ):
                 await _welcome(service, listener, tls, files)
@@ -80,15 +77,8 @@ async def serve(order: Order) -> NoReturn:
     end_now("stopped", ExitCode.DONE)
 
 
-async def _keep_sessions(service: Service, supervisor: Supervisor) -> None:
-    """Without the key of its passwords a service only shows: it makes no connection."""
-    if reason := await service.look(service.sealed):
-        logger.error("sealed, so no connection is made: %s", reason)
-        while reason:
-            await asyncio.sleep(SEALED_SECONDS)
-            with suppress(GatewaysError):
-                reason = await service.look(service.sealed)
-        logger.info("the key is there: connections are made")
+async def _keep(service: Service, supervisor: Supervisor) -> None:
+    """What goes on whether somebody calls or not. Without the key of passwords it only waits."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run())
         tasks.create_task(webhooks.run(service))

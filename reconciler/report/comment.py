@@ -95,10 +95,9 @@ def _dangers(plan: Plan) -> Iterator[str]:
     for change in plan.planned:
         if change.action is Action.DISCONNECT:
             yield f"{md(change.gateway)} is **disconnected**: {md(change.reason)}"
-    for change in plan.planned:
-        for one in change.fields:
-            if isinstance(one, FieldChange) and (text := _danger(change, one)):
-                yield text
+    edits = [change for change in plan.planned if change.action is Action.EDIT]
+    fields = [(change, one) for change in edits for one in change.fields]
+    yield from filter(None, (_danger(change, one) for change, one in fields))
     for policy in plan.policy:
         yield (
             f"policy **{md(policy.setting)}** changes with this: "
@@ -106,11 +105,14 @@ def _dangers(plan: Plan) -> Iterator[str]:
         )
 
 
-def _danger(change: Change, one: FieldChange) -> str:
+def _danger(change: Change, one: FieldChange | SecretChange) -> str:
+    """An edited field that takes a protection away, or leads a connection elsewhere."""
+    if isinstance(one, SecretChange):
+        return ""
     name = md(change.gateway)
-    if one.field == "protect" and change.action is Action.EDIT and not one.after:
+    if one.field == "protect" and not one.after:
         return f"{name} loses its **protection** against disconnects"
-    if one.field in _REDIRECTING and change.action is Action.EDIT:
+    if one.field in _REDIRECTING:
         before, after = md(value_text(one.before)), md(value_text(one.after))
         return f"{name} connects with another **{one.field}**: {before} → {after}"
     return ""
@@ -174,7 +176,8 @@ def _fields(change: Change) -> Iterator[str]:
         if isinstance(one, SecretChange):
             yield f"| {md(one.field)} | | {one.secret.value} |"
         else:
-            yield f"| {md(one.field)} | {md(value_text(one.before))} | {md(value_text(one.after))} |"
+            before, after = md(value_text(one.before)), md(value_text(one.after))
+            yield f"| {md(one.field)} | {before} | {after} |"
     yield ""
 
 

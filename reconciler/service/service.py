@@ -21,8 +21,8 @@ from reconciler.service.database import make_folder, open_writable
 from reconciler.service.faults import Unsound, translated
 from reconciler.service.feed import Feed
 from reconciler.service.lock import hold_alone
-from reconciler.service.mail.receiving_settings import ReceivingSettings
 from reconciler.service.mail.handovers import Handovers
+from reconciler.service.mail.receiving_settings import ReceivingSettings
 from reconciler.service.mail.settings import OutboxSettings
 from reconciler.service.observe.metrics import Metrics
 from reconciler.service.sessions import SessionSettings

@@ -49,10 +49,19 @@ Raises:
 async def keep(held: Held) -> float:
     """Only keep the session open."""
     while True:
-        await asyncio.sleep(KEEP_ALIVE_SECONDS)
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                await held.session.wire.peek(1)  # raises at once where the server has closed it
+        except TimeoutError:
+            pass
+        else:
+            await asyncio.sleep(_UNASKED_SECONDS)
         await held.session.keep_alive()
 
 
 KEEP_ALIVE_SECONDS: Final = 60.0
+_UNASKED_SECONDS: Final = 1.0
+"""A server that says something unasked is listened to no more often."""
 
 KEEP_ONLY: Final[Mapping[ProtocolType, Work]] = dict.fromkeys(ProtocolType, keep)
+"""Keeping the session of every connected gateway."""

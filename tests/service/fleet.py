@@ -3,7 +3,14 @@
 import sqlite3
 from pathlib import Path
 
-from reconciler.model import Actor, ActualGateway, DesiredGateway, Gateway, ProtocolType
+from reconciler.model import (
+    Actor,
+    ActualGateway,
+    DesiredGateway,
+    EncryptionMode,
+    Gateway,
+    ProtocolType,
+)
 from reconciler.service.service import Service
 from reconciler.service.store import Store
 from reconciler.service.writes import Asked, Writes
@@ -14,9 +21,20 @@ OWNER = "ours"
 ACTOR = Actor("alice", "c0ffee", "run-1")
 
 
-def far_away(name: str, password: str | None = "correct horse") -> DesiredGateway:
-    """A gateway whose host does not exist."""
-    return wanted(Gateway(name, ProtocolType.SMTP, "mail.invalid", 25, user_id="alice"), password)
+def far_away(
+    name: str, password: str | None = "correct horse", *, host: str = "mail.invalid", port: int = 25
+) -> DesiredGateway:
+    """A gateway whose host does not exist, unless another is given."""
+    gateway = Gateway(
+        name,
+        ProtocolType.SMTP,
+        host,
+        port,
+        user_id="alice",
+        default_email_address="alice@example.com",
+        encryption_mode=EncryptionMode.NONE,
+    )
+    return wanted(gateway, password)
 
 
 async def create(service: Service, desired: DesiredGateway, key: str = "") -> ActualGateway:

@@ -1,13 +1,14 @@
 """The HTTP API as an aiohttp application: every route, guarded."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from reconciler.service.http import changes, gateways, locks, refresh, trail
-from reconciler.service.http.guard import Guard, adorn, refusal
+from reconciler.service.http import changes, gateways, locks, refresh, trail, webhooks
+from reconciler.service.http.guard import Guard, adorn
 from reconciler.service.http.page.monitoring import Monitoring
+from reconciler.service.http.problems import Problem
 from reconciler.service.http.routing import OpenRoute, Route, Site
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -16,6 +17,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *refresh.ROUTES,
     *trail.ROUTES,
     *locks.ROUTES,
+    *webhooks.ROUTES,
 )
 """What asks for a token."""
 
@@ -26,27 +28,44 @@ SITE: Final = web.AppKey("site", Site)
 
 
 def make_app(site: Site) -> web.Application:
-    app = web.Application(middlewares=[_elsewhere])
+    app = web.Application()
     app.on_response_prepare.append(_adorn)
     app.on_shutdown.append(_close)
     app[SITE] = site
     guard = Guard(site)
+    add = partial(app.router.add_route, expect_handler=_expect)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, guard.guarded(route))
-    for way in (*OPEN_ROUTES, *Monitoring(site, guard).routes()):
-        app.router.add_route(way.method, way.path, guard.open(way))
+        add(route.method, route.path, guard.guarded(route))
+    for way in (*OPEN_ROUTES, *Monitoring(site, guard).routes(), _ELSEWHERE):
+        add(way.method, way.path, guard.open(way))
     return app
 
 
-@web.middleware
-async def _elsewhere(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _elsewhere(request: web.Request, _site: Site) -> web.StreamResponse:
     """What no route answers is a problem like any other."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return refusal(error, "no route")
+    own = request.match_info.route.resource
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource is not own:
+            _, methods = await resource.resolve(request)
+            allowed |= methods
+    if not allowed:
+        raise Problem(404, "not-found", "there is no such path", "/docs lists them")
+    listed = ", ".join(sorted(allowed))
+    raise Problem(405, "not-allowed", f"this path takes {listed}", headers={"Allow": listed})
+
+
+_ELSEWHERE: Final = OpenRoute("*", "/{path:.*}", _elsewhere)
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Tell who asks before sending a body to go on; who expects more is refused."""
+    if request.headers["Expect"].lower() != "100-continue":
+        return Problem(417, "invalid", "only Expect: 100-continue is understood").response()
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    return None
 
 
 async def _close(app: web.Application) -> None:

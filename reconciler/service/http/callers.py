@@ -1,5 +1,6 @@
 """Who calls: the token of a request, verified once and known from then on until it changes."""
 
+import asyncio
 import hashlib
 import sqlite3
 from dataclasses import dataclass
@@ -8,12 +9,10 @@ from typing import Final
 
 from reconciler.clock import Clock
 from reconciler.service.access import Principal, Tokens
+from reconciler.service.http.versions import Version, version_of
 from reconciler.tokens import Token
 
 _KEPT: Final = 10_000
-
-Version = tuple[int, int]
-"""Of the database: the same as long as neither this process nor another has written to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,12 @@ class Caller:
 
     principal: Principal
     version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    until: datetime
 
 
 class Callers:
@@ -33,24 +38,42 @@ class Callers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._version = -1
-        self._known: dict[bytes, tuple[Principal, datetime]] = {}
+        self._known: dict[bytes, _Known] = {}
+        self._others = -1
+        self._version: Version | None = None
+
+    def remembered(self, header: str) -> Caller | None:
+        """Who a header stands for, if the database was asked in this turn of the event loop.
+
+        Once in a turn is enough: the requests of a turn were received before it began, so that
+        what was committed before one of them was sent has been seen.
+        """
+        if self._version is None:
+            return None
+        known = self._known.get(_hash(header))
+        return self._caller(known, self._version)
 
     def find(self, connection: sqlite3.Connection, header: str) -> Caller | None:
         """Who a header `Authorization` stands for; None if for nobody, now."""
-        version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
+        version = version_of(connection)
+        if version[0] != self._others:
             self._known.clear()
-            self._version = version
-        key = hashlib.sha256(header.encode("utf-8", "surrogateescape")).digest()
-        known = self._known.get(key) or self._verify(connection, header, key)
-        if known is None or known[1] <= self._clock():
-            return None
-        return Caller(known[0], (version, connection.total_changes))
+            self._others = version[0]
+        if self._version is None:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._version = version
+        key = _hash(header)
+        return self._caller(self._known.get(key) or self._verify(connection, header, key), version)
 
-    def _verify(
-        self, connection: sqlite3.Connection, header: str, key: bytes
-    ) -> tuple[Principal, datetime] | None:
+    def _end_turn(self) -> None:
+        self._version = None
+
+    def _caller(self, known: _Known | None, version: Version) -> Caller | None:
+        if known is None or known.until <= self._clock():
+            return None
+        return Caller(known.principal, version)
+
+    def _verify(self, connection: sqlite3.Connection, header: str, key: bytes) -> _Known | None:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -63,5 +86,9 @@ class Callers:
             return None
         if len(self._known) >= _KEPT:
             self._known.clear()
-        known = self._known[key] = (found, datetime.fromisoformat(found.expires_at))
+        known = self._known[key] = _Known(found, datetime.fromisoformat(found.expires_at))
         return known
+
+
+def _hash(header: str) -> bytes:
+    return hashlib.sha256(header.encode("utf-8", "surrogateescape")).digest()

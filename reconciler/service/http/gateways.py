@@ -14,6 +14,7 @@ from reconciler.service.http.asking import whole_number, wrong_parameter
 from reconciler.service.http.encoder import Encoded, listed
 from reconciler.service.http.problems import Problem, not_there
 from reconciler.service.http.routing import Call, Route
+from reconciler.service.http.versions import version_of
 from reconciler.service.store import Store
 
 JSON: Final = "application/json"
@@ -29,7 +30,7 @@ async def gateways(call: Call) -> web.StreamResponse:
     cursor = call.request.query.get("cursor")
     now = time.monotonic()
     if cursor is None:
-        name, start, found = "", 0, await _snapshot(call)
+        name, start, found = "", 0, await all_gateways(call)
         if len(found) > limit:
             name = call.site.snapshots.keep(call.tenant, found, now)
     else:
@@ -55,7 +56,9 @@ def page(gateways: Sequence[Encoded], count: int, following: str | None) -> web.
 
 
 async def gateway(call: Call) -> web.StreamResponse:
-    return answer(await _one(call))
+    # nothing was waited for since the version was read
+    known = call.site.encoder.remembered(call.tenant, call.name, call.version)
+    return answer(known or await _one(call))
 
 
 async def status(call: Call) -> web.StreamResponse:
@@ -70,12 +73,8 @@ async def status(call: Call) -> web.StreamResponse:
 
 def answer(encoded: Encoded, status: int = 200) -> web.Response:
     """One gateway as an answer. Its tag is the revision, which a later write may name."""
-    return web.Response(
-        status=status,
-        body=encoded.alone(),
-        content_type=JSON,
-        headers={"ETag": f'"{encoded.revision}"'},
-    )
+    headers = {"Content-Type": JSON, "ETag": f'"{encoded.revision}"'}
+    return web.Response(status=status, body=encoded.alone(), headers=headers)
 
 
 async def _settled_or_closing(call: Call, seconds: int) -> None:
@@ -95,19 +94,22 @@ async def _settled_or_closing(call: Call, seconds: int) -> None:
 
 async def _one(call: Call) -> Encoded:
     encoder = call.site.encoder
-    found = await call.service.look(
-        lambda connection: encoder.gateway(Store(connection, call.tenant), call.name)
-    )
+
+    def job(connection: sqlite3.Connection) -> Encoded | None:
+        version = version_of(connection)
+        return encoder.gateway(Store(connection, call.tenant), call.name, version)
+
+    found = await call.service.look(job)
     if found is None:
         raise not_there("this gateway")
     return found
 
 
-async def _snapshot(call: Call) -> Sequence[Encoded]:
-    def all_of_them(connection: sqlite3.Connection) -> Sequence[Encoded]:
-        return call.site.encoder.gateways(Store(connection, call.tenant))
-
-    return await call.service.ask(all_of_them)
+async def all_gateways(call: Call) -> Sequence[Encoded]:
+    """All of the tenant's gateways at one moment; call it before anything is waited for."""
+    encoder = call.site.encoder
+    known = encoder.all_remembered(call.tenant, call.version)
+    return known if known is not None else await encoder.gateways(call.service, call.tenant)
 
 
 def _kept(call: Call, cursor: str, now: float) -> tuple[str, int, Sequence[Encoded]]:

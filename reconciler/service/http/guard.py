@@ -27,12 +27,8 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 """What every answer carries, unless its handler says otherwise."""
-
-_GONE: Final = 499
-"""Counted as the status where who asked did not wait for the answer."""
 
 TENANT: Final = "Gateways-Tenant"
 """Whose gateways who calls believes to see: a token of another tenant would show him no fault."""
@@ -40,30 +36,24 @@ TENANT: Final = "Gateways-Tenant"
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="gateways"'}
 
 
-class _Answered:
-    """Turns whatever becomes of a route's requests into answers, and counts them."""
+class _Answers:
+    """What becomes of the requests of one route, counted."""
 
     def __init__(self, metrics: Metrics, method: str, path: str) -> None:
         self._where = f"{method} {path}"
         self._seconds = metrics.requests.labels(method, path)
         self._classes = [metrics.answers.labels(method, path, f"{one}xx") for one in range(6)]
 
-    async def __call__(
-        self, request: web.Request, answering: Awaitable[web.StreamResponse]
-    ) -> web.StreamResponse:
-        started = time.perf_counter()
-        status = _GONE
-        try:
-            try:
-                response = await answering
-            except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
-                response = refusal(error, self._where)
-                if request.writer.output_size:
-                    raise ConnectionError("the answer had begun") from None
-            status = response.status
-        finally:
-            self._seconds.observe(time.perf_counter() - started)
-            self._classes[status // 100].inc()
+    def counted(self, response: web.StreamResponse, began: float) -> web.StreamResponse:
+        self._seconds.observe(time.perf_counter() - began)
+        self._classes[response.status // 100].inc()
+        return response
+
+    def refused(self, request: web.Request, error: Exception, began: float) -> web.StreamResponse:
+        """Raises ConnectionError where an answer has begun: it must not look like a whole one."""
+        response = self.counted(refusal(error, self._where), began)
+        if request.writer.output_size:
+            raise ConnectionError("the answer had begun") from None
         return response
 
 
@@ -78,17 +68,21 @@ class Guard:
         self._strangers = Buckets(settings.failures / 60, settings.failures)
 
     def guarded(self, route: Route) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await answered(request, self._let_in(request, route))
-
-        answered = _Answered(self._site.service.metrics, route.method, route.path)
-        return handle
+        return self._answered(route, lambda request: self._let_in(request, route))
 
     def open(self, route: OpenRoute) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await answered(request, route.handler(request, self._site))
+        return self._answered(route, lambda request: route.handler(request, self._site))
 
-        answered = _Answered(self._site.service.metrics, route.method, route.path)
+    def _answered(self, route: Route | OpenRoute, handler: Handler) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            began = time.perf_counter()
+            try:
+                response = await handler(request)
+            except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
+                return answers.refused(request, error, began)
+            return answers.counted(response, began)
+
+        answers = _Answers(self._site.service.metrics, route.method, route.path)
         return handle
 
     async def _let_in(self, request: web.Request, route: Route) -> web.StreamResponse:
@@ -108,20 +102,21 @@ class Guard:
         header = request.headers.get("Authorization", "")
         if not header:
             raise unauthorized("this needs a token")
-        principal = await self._site.service.look(
+        caller = self._callers.remembered(header) or await self._site.service.look(
             lambda connection: self._callers.find(connection, header)
         )
-        if principal is None:
+        if caller is None:
             self.stranger(request)
             raise unauthorized("the token is not known, or has ended")
-        if request.headers.get(TENANT, principal.tenant) != principal.tenant:
+        tenant = caller.principal.tenant
+        if request.headers.get(TENANT, tenant) != tenant:
             raise Problem(
                 403,
                 "forbidden",
                 "the token is not of the tenant that the request names",
                 f"send a token of that tenant, or no header {TENANT}",
             )
-        return principal
+        return caller
 
     def _count(self, bucket: Bucket) -> None:
         if bucket.left < 1:
@@ -218,7 +213,5 @@ def _of_aiohttp(error: web.HTTPException) -> Problem:
             )
         case 413:
             return Problem(413, "too-large", "the body is too large")
-        case 417:
-            return Problem(417, "invalid", "only Expect: 100-continue is understood")
         case _:
             return Problem(error.status, "invalid", error.reason)

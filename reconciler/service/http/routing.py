@@ -9,9 +9,9 @@ from aiohttp import web
 
 from reconciler.service.access import Principal, Role
 from reconciler.service.http.bodies import read_body, read_json
-from reconciler.service.http.callers import Version
 from reconciler.service.http.encoder import Encoder
 from reconciler.service.http.snapshots import Snapshots
+from reconciler.service.http.versions import Version
 from reconciler.service.service import Service
 
 if TYPE_CHECKING:

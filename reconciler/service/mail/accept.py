@@ -78,9 +78,7 @@ async def accept(
     return sent
 
 
-def _repeated(
-    connection: sqlite3.Connection, tenant: str, wanted: Accepted
-) -> SentMessage | None:
+def _repeated(connection: sqlite3.Connection, tenant: str, wanted: Accepted) -> SentMessage | None:
     outbox = Outbox(connection, tenant)
     request = outbox.request_of(wanted.id)
     if request is not None and request != wanted.request:

@@ -79,9 +79,7 @@ class Intake:
     async def clear(self) -> None:
         """Remove what an earlier session left unfinished."""
         name, tenant = self._held.name, self._held.tenant
-        for number in await self._service.look(
-            lambda found: Inbox(found, tenant).unfinished(name)
-        ):
+        for number in await self._service.look(lambda found: Inbox(found, tenant).unfinished(name)):
             await self.discard(number)
 
     async def discard(self, number: int) -> None:
@@ -120,12 +118,14 @@ class Intake:
     def incoming(self, *, resync: bool = False) -> "Incoming":
         return Incoming(self, self._held, resync=resync)
 
-    def left_behind(self, identity: str, size: int, defect: str, header: bytes = b"") -> Arrived:
+    def left_behind(
+        self, identity: Callable[[str], str], size: int, defect: str, header: bytes = b""
+    ) -> Arrived:
         """A message that stays on the server, as it is listed."""
         summary = summary_of(header, self._held.actual.gateway) if header else Summary()
         told = replace(summary, defects=(defect,))
         mark = print_of(header) if header else ""
-        return Arrived(identity, mark, size, told, has_content=False)
+        return Arrived(identity(mark), mark, size, told, has_content=False)
 
     def _count(self, arrived: Sequence[Arrived]) -> None:
         metrics = self._service.metrics
@@ -151,6 +151,10 @@ class Incoming:
     @property
     def in_memory(self) -> int:
         return len(self._waiting)
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self._head)
 
     async def take(self, block: bytes) -> None:
         self.size += len(block)

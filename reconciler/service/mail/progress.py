@@ -11,6 +11,9 @@ from reconciler.model import Gateway
 _AT_ONCE: Final = 500
 """How many values one statement asks for."""
 
+_DOUBTED: Final = "*"
+"""In place of a print, for a name that is no message's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -65,6 +68,13 @@ class Progress:
         ).fetchone()
         return int(row[0])
 
+    def stumbled(self) -> tuple[str, int]:
+        """The message that could not be fetched at the last attempt, and how often."""
+        row = self._run(
+            "SELECT stumbled_on, stumbles FROM inbox_cursors WHERE tenant = ? AND gateway = ?"
+        ).fetchone()
+        return (row[0], row[1]) if row else ("", 0)
+
     # what has been dealt with
 
     def remember(self, mailbox: str, identity: str, mark: str, now: str) -> bool:
@@ -105,10 +115,42 @@ class Progress:
             found.update(rows)
         return found
 
+    def called(self, mailbox: str, mark: str) -> tuple[str, ...]:
+        """What the messages with a print are called."""
+        rows = self._run(
+            "SELECT identity FROM inbox_known WHERE tenant = ? AND gateway = ? AND print = ? "
+            "AND mailbox = ? ORDER BY identity",
+            mark,
+            mailbox,
+        )
+        return tuple(row[0] for row in rows)
+
+    def rename(self, mailbox: str, before: str, identity: str) -> None:
+        """The server calls a message otherwise now."""
+        self._connection.execute(
+            "UPDATE inbox_known SET identity = ? "
+            "WHERE tenant = ? AND gateway = ? AND mailbox = ? AND identity = ?",
+            (identity, *self._gateway, mailbox, before),
+        )
+
+    def doubt(self, mailbox: str, name: str, now: str) -> None:
+        """Several messages are called so: from now on each is told by its print as well."""
+        self._connection.execute(
+            "UPDATE inbox_known SET identity = identity || ' ' || print || ' 1' "
+            "WHERE tenant = ? AND gateway = ? AND mailbox = ? AND identity = ? AND print <> ?",
+            (*self._gateway, mailbox, name, _DOUBTED),
+        )
+        self.remember(mailbox, name, _DOUBTED, now)
+
+    def doubted(self, mailbox: str) -> frozenset[str]:
+        """What more than one message has been called."""
+        return frozenset(self.called(mailbox, _DOUBTED))
+
     def earliest(self) -> str:
         """When the first message was dealt with that is still remembered; empty if none is."""
         row = self._run(
-            "SELECT min(seen_at) FROM inbox_known WHERE tenant = ? AND gateway = ? AND print <> ''"
+            "SELECT min(seen_at) FROM inbox_known "
+            "WHERE tenant = ? AND gateway = ? AND length(print) > 1"
         ).fetchone()
         return row[0] or ""
 

@@ -24,7 +24,6 @@ class Claimed:
     size: int
     parts: int
     attempts: int
-    expires_at: str
     due: str
     recipients: tuple[tuple[int, str], ...]
     first: bytes = field(repr=False)
@@ -57,7 +56,7 @@ class Queue:
     def claim(self, epoch: int, now: str, most: int) -> tuple[Claimed, ...]:
         """Take what is due, in order: it is under way from now on, and nobody else's."""
         rows = self._run(
-            "SELECT number, sender, utf8, size, parts, attempts, expires_at, next_attempt_at "
+            "SELECT number, sender, utf8, size, parts, attempts, next_attempt_at "
             "FROM outbox WHERE tenant = ? AND gateway = ? AND next_attempt_at <= ? "
             "ORDER BY next_attempt_at, number LIMIT ?",
             now,
@@ -66,17 +65,40 @@ class Queue:
         return tuple(self._claimed(row, epoch) for row in rows)
 
     def _claimed(self, row: Sequence[Any], epoch: int) -> Claimed:
-        number = row[0]
+        number, sender, utf8, size, parts, attempts, due = row
         self._connection.execute(
             "UPDATE outbox SET in_flight = ?, next_attempt_at = NULL WHERE number = ?",
             (epoch, number),
         )
-        recipients = self._connection.execute(
+        return Claimed(
+            number,
+            sender,
+            bool(utf8),
+            size,
+            parts,
+            attempts,
+            due,
+            self.waiting_recipients(number),
+            self.piece(number, 0),
+        )
+
+    def waiting_recipients(self, number: int) -> tuple[tuple[int, str], ...]:
+        """Position and address of those that a message is still to be sent to."""
+        rows = self._connection.execute(
             "SELECT position, address FROM outbox_recipients "
             "WHERE message = ? AND state = 'queued' ORDER BY position",
             (number,),
-        ).fetchall()
-        return Claimed(*row, tuple(recipients), self.piece(number, 0))
+        )
+        return tuple(rows)
+
+    def under_way(self, epoch: int) -> tuple[tuple[int, int], ...]:
+        """Messages that a process works on, each with its attempt."""
+        rows = self._run(
+            "SELECT number, attempts FROM outbox WHERE tenant = ? AND gateway = ? "
+            "AND in_flight = ?",
+            epoch,
+        )
+        return tuple(rows)
 
     def piece(self, number: int, part: int) -> bytes:
         row = self._connection.execute(
@@ -156,26 +178,35 @@ class Queue:
 
 
 def judge_interrupted(
-    connection: sqlite3.Connection, noted: Noted | None, now: str
-) -> tuple[tuple[str, str], ...]:
-    """Settle what a process that has ended left under way; the gateways that this concerns.
+    connection: sqlite3.Connection, epoch: int, noted: Noted | None, now: str
+) -> None:
+    """Settle what processes before the one of `epoch` left under way, when they ended.
 
-    What it had not noted as handed over is due again. Of the rest nobody can tell, and of anything
+    What was not noted as handed over is due again. Of the rest nobody can tell, and of nothing
     where there are no notes.
     """
     rows = connection.execute(
-        "SELECT number, tenant, gateway, attempts, in_flight FROM outbox WHERE in_flight <> 0"
+        "SELECT number, tenant, gateway, attempts, in_flight FROM outbox "
+        "WHERE in_flight <> 0 AND in_flight <> ?",
+        (epoch,),
     ).fetchall()
-    for number, tenant, gateway, attempts, epoch in rows:
-        queue = Queue(connection, tenant, gateway)
-        safe = noted and noted.tells(epoch) and not noted.handed_over(number, attempts)
-        if safe:
-            queue.put_back(number, epoch, now)
-        else:
-            positions = connection.execute(
-                "SELECT position FROM outbox_recipients WHERE message = ? AND state = 'queued'",
-                (number,),
-            ).fetchall()
-            unknown = [Result(row[0], RecipientState.UNKNOWN, _FATE_UNKNOWN) for row in positions]
-            queue.record(number, epoch, unknown, now=now, due=now)
-    return tuple(sorted({(row[1], row[2]) for row in rows}))
+    for number, tenant, gateway, attempts, owner in rows:
+        known = noted is not None and noted.tells(owner)
+        again = known and noted is not None and not noted.handed_over(number, attempts)
+        _judge(Queue(connection, tenant, gateway), number, owner, now, again=again)
+
+
+def judge_abandoned(queue: Queue, epoch: int, noted: Noted, now: str) -> None:
+    """The same for what this process has left under way of one gateway, and no longer works on."""
+    for number, attempts in queue.under_way(epoch):
+        again = not noted.handed_over(number, attempts)
+        _judge(queue, number, epoch, now, again=again)
+
+
+def _judge(queue: Queue, number: int, epoch: int, now: str, *, again: bool) -> None:
+    if again:
+        queue.put_back(number, epoch, now)
+    else:
+        waiting = queue.waiting_recipients(number)
+        unknown = [Result(one, RecipientState.UNKNOWN, _FATE_UNKNOWN) for one, _ in waiting]
+        queue.record(number, epoch, unknown, now=now, due=now)

@@ -1,7 +1,7 @@
 """Receiving over IMAP: what is new by its UID, and told at once where the server can.
 
-The mailbox is never trusted to say what has changed. Whatever it says, or if it says nothing, the
-UIDs above the last one that was stored are asked for.
+The mailbox is never trusted to say what has changed. Whatever it says, and if it says nothing, the
+UIDs above the last one that was dealt with are asked for.
 """
 
 import asyncio
@@ -9,25 +9,24 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from reconciler.clock import stamp
 from reconciler.errors import PlatformUnavailable
 from reconciler.model import ReceiveFrom
 from reconciler.service.faults import Unsound
-from reconciler.service.mail.fetching_imap import Fetching, Mended
+from reconciler.service.mail.fetching_imap import Fetching, Reopen
 from reconciler.service.mail.intake import Intake
 from reconciler.service.mail.prints import HEADER_BYTES, moment_of, print_of, sent_at
-from reconciler.service.mail.progress import Cursor
-from reconciler.service.mail.resync import Seen, Sorting, floor_of
+from reconciler.service.mail.progress import Cursor, Progress
+from reconciler.service.mail.resync import NEWEST, Seen, Sorting, floor_of
 from reconciler.service.sessions.imap import ImapSession
 from reconciler.service.sessions.imap_mailbox import MAX_UID, ImapMailbox
 from reconciler.service.work import Held
 
 logger = logging.getLogger("gateways.receiving")
 
-NEWEST: Final = 50
-"""How many of the messages that are there at first contact are remembered by their prints."""
+REOPEN_SECONDS: Final = 1.0
 
 _SEARCHED: Final = 1_000
 _HEADERS: Final = 40
@@ -35,10 +34,7 @@ _HEADERS: Final = 40
 
 _REST_SECONDS: Final = 1.0
 _FRUITLESS: Final = 2
-
-
-class Renumbered(Exception):
-    """The numbers of the mailbox are no longer those that it was opened with."""
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 async def receive_imap(held: Held) -> float:
@@ -47,21 +43,21 @@ async def receive_imap(held: Held) -> float:
     intake = Intake(held)
     try:
         await _Receiving(held, held.session, intake).run()
-    except (Renumbered, Mended):
-        return 0.0
+    except Reopen:
+        return REOPEN_SECONDS
     except Unsound:
         raise
     except PlatformUnavailable as error:
         held.session.wire.usable = False  # a message may be half read
-        logger.warning("%s: nothing is fetched for now: %s", held.name, error.message)
+        logger.warning("nothing is fetched for %s now: %s", held.name, error.message)
         return intake.settings.pause_seconds
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbers:
-    """Which numbering UIDs belong to, and the last one that was dealt with.
+class Numbers:
+    """What UIDs belong to, and the last one that was dealt with.
 
-    A server that gives no valid UIDVALIDITY has numbers for one session only: `kept` is False.
+    Without a valid UIDVALIDITY they are good for one session only, and are never stored.
     """
 
     validity: int
@@ -75,7 +71,7 @@ class _Numbers:
         return f"{self.validity}.{self.last}" if self.kept else ""
 
     @classmethod
-    def parse(cls, text: str) -> "_Numbers | None":
+    def parse(cls, text: str) -> "Numbers | None":
         validity, dot, last = text.partition(".")
         return cls(int(validity), int(last)) if dot else None
 
@@ -84,17 +80,18 @@ class _Receiving:
     """One open session's."""
 
     def __init__(self, held: Held, session: ImapSession, intake: Intake) -> None:
+        validity = session.inbox.uid_validity
         self._held = held
         self._session = session
         self._intake = intake
         self._mailbox = ImapMailbox(session)
-        self._fetching = Fetching(intake, self._mailbox, str(session.inbox.uid_validity))
-        self._numbers = _Numbers(session.inbox.uid_validity, 0)
+        self._fetching = Fetching(intake, self._mailbox, validity)
+        self._numbers = Numbers(validity, 0)
         self._cursor = Cursor(intake.mailbox)
-        self._idles = True
+        self._idles = False
         self._forgot_on = ""
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         await self._session.learn_again()
         self._idles = "IDLE" in self._session.capabilities
         await self._intake.clear()
@@ -102,19 +99,19 @@ class _Receiving:
         while True:
             came = await self._catch_up()
             await self._forget()
-            if not came and self._session.changed:
-                await self._pause(_REST_SECONDS)  # it says that something changes all the time
+            if self._session.changed and not came:
+                await self._pause(_REST_SECONDS)  # it says so all the time: do not run in circles
                 self._session.changed = False
             await self._wait()
 
     async def _begin(self) -> None:
-        """Find out where to go on: the common case needs nothing of the server."""
-        inbox, validity = self._session.inbox, self._numbers.validity
+        """Find out where to go on; mostly nothing needs to be asked for that."""
+        inbox = self._session.inbox
         found = await self._intake.look(lambda progress: progress.cursor())
         if found and found.mailbox == self._intake.mailbox:
-            numbers = _Numbers.parse(found.text)
-            went_back = numbers and inbox.uid_next and inbox.uid_next <= numbers.last
-            if numbers and numbers.validity == validity and not went_back:
+            numbers = Numbers.parse(found.text)
+            same = numbers is not None and numbers.validity == inbox.uid_validity
+            if numbers and same and not 0 < inbox.uid_next <= numbers.last:
                 self._numbers, self._cursor = numbers, found
                 return
             await self._resync(found.floor)
@@ -124,34 +121,130 @@ class _Receiving:
             await self._first_contact()
 
     async def _begin_again(self, found: Cursor | None, earliest: str) -> None:
-        """There were messages, but no cursor for this mailbox: it was lost, moved or exchanged."""
-        if found:
-            floor = found.floor
-        else:
+        """There was mail, but there is no cursor for this mailbox: it moved, or a row was lost."""
+        if found is None:
             wanted = self._held.actual.gateway.receive_from
-            floor = "" if wanted is ReceiveFrom.ALL else earliest
-        newest = await self._newest(MAX_UID)
-        prints = [one.print for one in newest]
-        known = await self._intake.look(lambda progress: progress.prints(prints))
-        if found and not known:
-            await self._first_contact()  # none of it is known: it is another mailbox
+            await self._resync("" if wanted is ReceiveFrom.ALL else earliest)
+            return
+        prints = [one.print for one in await self._newest(MAX_UID)]
+        if await self._intake.look(lambda progress: progress.prints(prints)):
+            await self._resync(found.floor)
         else:
-            await self._resync(floor)
+            await self._first_contact()  # nothing in it is known: it is another mailbox
 
     async def _first_contact(self) -> None:
         if self._held.actual.gateway.receive_from is ReceiveFrom.ALL:
-            await self._move(0, floor="")
-            if not self._numbers.kept:
-                await self._resync("")
+            if self._numbers.kept:
+                await self._intake.keep((), self._at(0))
+            else:
+                await self._resync("", seen_before=False)
             return
         top = await self._top()
         newest = await self._newest(top)
-        floor = floor_of(newest, self._held.service.clock())
-        mailbox, now = self._intake.mailbox, stamp(self._held.service.clock())
+        now = self._held.service.clock()
+        self._cursor = replace(self._cursor, floor=floor_of(newest, now))
 
-        def remember(progress: "Progress") -> None:
+        def remember(progress: Progress) -> None:
             for one in newest:
-                progress.remember(mailbox, self._fetching.identity(one.key, one.print), one.print, now)
+                identity = self._fetching.identity(one.key, one.print)
+                progress.remember(self._intake.mailbox, identity, one.print, stamp(now))
+            progress.move(self._at(top))
 
         await self._intake.write(remember)
-        await self._move(top, floor)
+        self._numbers = replace(self._numbers, last=top)
+
+    async def _resync(self, floor: str, *, seen_before: bool = True) -> None:
+        """Go through the mailbox by prints, and store what is new. Cut short it begins anew."""
+        top = await self._top()
+        sorting = Sorting(self._intake, floor)
+        above = 0
+        while uids := await self._mailbox.search(_since(floor), above, _SEARCHED):
+            for start in range(0, len(uids), _HEADERS):
+                seen = await self._seen(uids[start : start + _HEADERS])
+                fresh = [one.key for one in await sorting.new(seen)]
+                await self._fetching.take(fresh, lambda _: None, resync=seen_before)
+            above = uids[-1]
+        self._check_numbers()
+        self._cursor = replace(self._cursor, floor=floor)
+        self._numbers = replace(self._numbers, last=max(top, above))
+        await self._intake.keep((), self._at(self._numbers.last))
+
+    async def _catch_up(self) -> bool:
+        """Store what is new; whether there was anything."""
+        came, fruitless = False, 0
+        while fruitless < _FRUITLESS:
+            self._session.changed = False
+            last = self._numbers.last
+            uids = await self._mailbox.search(f"UID {min(last + 1, MAX_UID)}:*", last, _SEARCHED)
+            self._check_numbers()
+            if uids:
+                await self._fetching.take(uids, self._at)
+                self._check_numbers()
+                self._numbers = replace(self._numbers, last=uids[-1])
+            came, fruitless = came or bool(uids), fruitless + (not uids)
+            if not self._session.changed and len(uids) < _SEARCHED:
+                break
+        return came
+
+    async def _wait(self) -> None:
+        settings = self._intake.settings
+        if self._idles:
+            self._idles = await self._mailbox.idle(settings.idle_seconds, self._held.wake)
+            self._held.wake.clear()
+        if not self._idles:
+            await self._pause(settings.poll_seconds)
+            await self._session.keep_alive()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._held.wake.wait()
+        self._held.wake.clear()
+
+    async def _forget(self) -> None:
+        """Once a day, and only when everything that is there has been dealt with."""
+        today = stamp(self._held.service.clock())[:10]
+        if today != self._forgot_on:
+            self._forgot_on = today
+            self._cursor = await self._intake.forget(self._cursor)
+            await self._intake.keep((), self._at(self._numbers.last))
+
+    async def _top(self) -> int:
+        """The highest UID that was there when the mailbox was opened, or a little later."""
+        uid_next = self._session.inbox.uid_next
+        return uid_next - 1 if 0 < uid_next <= MAX_UID else await self._mailbox.highest()
+
+    async def _newest(self, top: int) -> list[Seen]:
+        first = max(1, self._session.inbox.exists - NEWEST + 1)
+        if not self._session.inbox.exists:
+            return []
+        uids = await self._mailbox.search(f"{first}:*", 0, _SEARCHED)
+        chosen = [uid for uid in uids if uid <= top][-NEWEST:]
+        seen: list[Seen] = []
+        for start in range(0, len(chosen), _HEADERS):
+            seen += await self._seen(chosen[start : start + _HEADERS])
+        return seen
+
+    async def _seen(self, uids: list[int]) -> list[Seen]:
+        found = await self._mailbox.headers(uids, HEADER_BYTES)
+        return [
+            Seen(uid, print_of(one.header), moment_of(one.internal_date), sent_at(one.header))
+            for uid, one in sorted(found.items())
+        ]
+
+    def _at(self, last: int) -> Cursor:
+        return replace(self._cursor, text=str(replace(self._numbers, last=last)))
+
+    def _check_numbers(self) -> None:
+        """Raises Reopen where the server has said meanwhile that it numbers anew."""
+        if self._session.inbox.uid_validity != self._numbers.validity:
+            raise Reopen
+
+
+def _since(floor: str) -> str:
+    """A search for what arrived from then on. Servers leave out the time, and its zone."""
+    if not floor:
+        return "UID 1:*"
+    day = datetime.fromisoformat(floor) - timedelta(days=2)
+    month = _MONTHS[3 * day.month - 3 : 3 * day.month]
+    return f"SINCE {day.day}-{month}-{day.year}"

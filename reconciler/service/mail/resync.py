@@ -14,6 +14,9 @@ from typing import Final
 from reconciler.clock import stamp
 from reconciler.service.mail.intake import Intake
 
+NEWEST: Final = 50
+"""How many of the messages that are there at first contact are remembered by their prints."""
+
 _ON_THE_WAY: Final = timedelta(days=7)
 """How long a message may have been on the way: longer than servers try."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.model import Failure, Gateway, ProtocolType, Secret
 
 if TYPE_CHECKING:
+    from reconciler.service.sessions.addresses import Resolve
     from reconciler.service.sessions.base import MailSession
 
 
@@ -52,12 +53,14 @@ class SessionSettings:
     With `private_hosts` False a gateway is refused whose host has a loopback, private or
     link-local address, or whose port is not one that mail servers use: a tenant must not be able
     to look around inside the network that the service runs in. No session is opened where that
-    would make more than `files` of this process's files and connections.
+    would make more than `files` of this process's files and connections. `resolve` looks hosts up,
+    where that is not left to the event loop.
     """
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     private_hosts: bool = True
     files: float = math.inf
+    resolve: "Resolve | None" = None
 
 
 class Session(Protocol):

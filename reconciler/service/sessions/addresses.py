@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from reconciler.model import FailureKind
@@ -26,6 +27,7 @@ _RESERVED: Final = tuple(
 """What is not public, and what Python's tables do not know as such."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+Resolve = Callable[[str, int], Awaitable[tuple[Address, ...]]]
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -43,6 +45,11 @@ async def resolve(host: str, port: int) -> tuple[Address, ...]:
         )
     except (OSError, UnicodeError) as error:  # a label that is too long is a UnicodeError
         raise dns_failure(host, error) from None
+    return distinct(found)
+
+
+def distinct(found: Iterable[tuple[Any, ...]]) -> tuple[Address, ...]:
+    """What `getaddrinfo` found, each once."""
     return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 

@@ -22,7 +22,7 @@ _CODE: Final = re.compile(r"^\[([A-Z0-9-]+)")
 _BUSY: Final = frozenset({"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"})  # RFC 5530, 9051
 _FINAL: Final = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"})
 _ATOM: Final = re.compile(rb"[!#-\[\]-~ ]*")  # what may stand in quotes without an escape
-_NUMBERS: Final = re.compile(rb"\* (\d+) EXISTS|\[(UIDVALIDITY|UIDNEXT) (\d+)\]")
+_NUMBERS: Final = re.compile(rb"\* (\d{1,20}) EXISTS|\[(UIDVALIDITY|UIDNEXT) (\d{1,20})\]")
 _CHANGES: Final = re.compile(rb"\* (?:\d{1,20} (?:EXISTS|EXPUNGE)|VANISHED)", re.IGNORECASE)
 _NUMBERED: Final = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,20})\]", re.IGNORECASE)
 

@@ -38,6 +38,7 @@ class ImapMailbox:
     """One open session, as long as it lasts. Every method raises SessionError when it is lost."""
 
     def __init__(self, session: ImapSession) -> None:
+        self.where = session.wire.where
         self._session = session
         self._wire = session.wire
         self._seconds = session.deadlines.command

@@ -7,6 +7,7 @@ from typing import Final
 
 from reconciler.model import FailureKind
 from reconciler.service.sessions import SessionError
+from reconciler.service.sessions.sasl import server_busy
 from reconciler.service.sessions.smtp import Reply, SmtpSession
 
 _POSITIVE: Final = range(200, 300)
@@ -44,7 +45,8 @@ class Transfer:
 
     `handed_over` becomes true when the whole message may have reached the server, and stays so: if
     `run` then raises, nobody can tell what became of it. `at_the_end` is called just before.
-    `careful` asks for no extension that can be done without.
+    `heard` says that the server has answered at all. `careful` asks for no extension that can be
+    done without.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Transfer:
         farewell: float = 5,
     ) -> None:
         self.handed_over = False
+        self.heard = False
         self.cancelled = False
         self._session = session
         self._envelope = envelope
@@ -133,11 +136,19 @@ class Transfer:
         async with session.wire.within(seconds, f"answer {lines[0].partition(' ')[0]}"):
             await session.wire.send(*(line.encode() for line in lines))
             while len(replies) < len(lines):
-                replies.append(await session.read_reply())
-                if replies[-1].code == _GOODBYE:  # nothing comes after it
-                    session.wire.usable = False
-                    replies += replies[-1:] * (len(lines) - len(replies))
+                reply = await session.read_reply()
+                replies.append(reply)
+                if reply.code == _GOODBYE:  # nothing comes after it
+                    replies += self._goodbye(reply) * (len(lines) - len(replies))
+                self.heard = True
         return replies
+
+    def _goodbye(self, reply: Reply) -> list[Reply]:
+        """What stands for the replies that will not come; as the first word it is no answer."""
+        self._session.wire.usable = False
+        if not self.heard:
+            raise server_busy(self._session.wire.where, self._session.quote(reply.text))
+        return [reply]
 
     def _parameters(self) -> list[str]:
         offered, envelope = self._session.extensions, self._envelope

@@ -5,13 +5,12 @@ the socket and OpenSSL's state is held, and it is always known which bytes came 
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from reconciler.model import Certificate, FailureKind
 from reconciler.service.sessions import SessionError, SessionSettings
@@ -21,6 +20,7 @@ from reconciler.service.sessions.addresses import (
     refuse_private,
     resolve,
 )
+from reconciler.service.sessions.connecting import first_connected
 from reconciler.service.sessions.failures import connect_failure, fail, tls_failure
 from reconciler.service.sessions.tls import RECORD, TlsLayer
 
@@ -28,7 +28,6 @@ MAX_LINE: Final = 64 * 1024  # real replies stay below 2 KiB a line; stops an en
 MAX_LINES: Final = 1_000  # of one reply; real ones have a few dozen; stops a flood of small ones
 MAX_REPLY: Final = 1024 * 1024  # all lines and literals of one reply, refused before it is read
 
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _TOO_SLOW: Final = "the server, or the network to it, is too slow or stuck"
 
 
@@ -74,29 +73,24 @@ class Wire:
         if not private:
             refuse_port(self.where, self._port)
         async with self.within(self._settings.deadlines.dns, "have its host name looked up"):
-            self._addresses = await resolve(self._host, self._port)
+            look_up = self._settings.resolve or resolve
+            self._addresses = await look_up(self._host, self._port)
         if not private:
             refuse_private(self.where, self._addresses)
         return ", ".join(str(address[0]) for _, address in self._addresses)
 
     async def connect(self) -> str:
-        """Try each address in turn; an early one that hangs leaves its share of time to the rest.
+        """Connect to one of the addresses.
 
-        The first address's fault is the one that is told: it is the one the system prefers.
+        The first one's fault is the one that is told: it is the one the system prefers.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._settings.deadlines.connect
-        first: SessionError | None = None
-        for index, (family, address) in enumerate(self._addresses):
-            share = (end - loop.time()) / (len(self._addresses) - index)
-            try:
-                self._socket = await _connected(family, address, share, self._settings.files)
-            except OSError as error:
-                first = first or connect_failure(self.where, error)
-            else:
-                self.usable = True
-                return f"connected to {address[0]}"
-        raise first or connect_failure(self.where, OSError())
+        seconds, files = self._settings.deadlines.connect, self._settings.files
+        try:
+            self._socket, address = await first_connected(self._addresses, seconds, files)
+        except OSError as error:
+            raise connect_failure(self.where, error) from None
+        self.usable = True
+        return f"connected to {address}"
 
     async def start_tls(self, context: ssl.SSLContext, anchor: Certificate) -> str:
         """Shake hands, as the only thing that this connection may do next.
@@ -292,40 +286,3 @@ class Wire:
                     self._socket.send(self._tls.shut())
             self._socket.close()
         self._socket = self._tls = None
-
-
-async def _connected(
-    family: socket.AddressFamily, address: tuple[Any, ...], seconds: float, files: float
-) -> socket.socket:
-    connection = _new_socket(family, files)
-    try:
-        connection.setblocking(False)  # noqa: FBT003
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        async with asyncio.timeout(seconds):
-            await asyncio.get_running_loop().sock_connect(connection, address)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _new_socket(family: socket.AddressFamily, files: float) -> socket.socket:
-    try:
-        made = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise (_too_many_files() if error.errno in _NO_FILES else error) from None
-    # the system gives out the lowest number that is free, so the number tells how many are not
-    if made.fileno() >= files:
-        made.close()
-        raise _too_many_files()
-    return made
-
-
-def _too_many_files() -> SessionError:
-    return fail(
-        FailureKind.BUSY,
-        None,
-        "this service has as many files and connections open as it may",
-        "allow it more: LimitNOFILE of its systemd unit, or ulimit -n",
-        transient=True,
-    )

@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from math import inf
 
-from reconciler.model import Gateway, Secret, StatusState
+from reconciler.model import Failure, Gateway, Secret, StatusState
 from reconciler.service import contact
+from reconciler.service.contact import Login
 from reconciler.service.sessions import SessionSettings
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.supervisor.accounts import Account, Accounts, Hold
 from reconciler.service.supervisor.breaker import Permit
 from reconciler.service.supervisor.facts import Waiting
-from reconciler.service.supervisor.hosts import Endpoint, Hosts
-from reconciler.service.supervisor.ledger import Ledger
-from reconciler.service.supervisor.opening import Opening, Wish
+from reconciler.service.supervisor.hosts import Hosts
+from reconciler.service.supervisor.ledger import Key, Ledger
+from reconciler.service.supervisor.opening import Opening, Waits, Wish
 from reconciler.service.supervisor.settings import SupervisorSettings
 
 Sessions = Callable[[Gateway, Secret | None, SessionSettings], MailSession]
@@ -46,69 +47,72 @@ class Door:
         self._hosts = Hosts(settings)
         self._accounts = Accounts()
 
+    def wish(
+        self,
+        key: Key,
+        login: Login,
+        waits: Waits,
+        known: Failure | None = None,
+        asked_at: float = -inf,
+    ) -> Wish:
+        """A wish for a session, with what is known of its host and its login."""
+        gateway = login.actual.gateway
+        if login.credential is None:
+            account = Account()
+        else:
+            account = self._accounts.of(key.tenant, login.credential)
+            account.refused = max(account.refused, login.refused)
+            # a status says so only until user or password changes
+            account.worked |= login.actual.status.state is StatusState.SUCCEEDED
+        return Wish(key, login, self._hosts.endpoint(gateway), account, waits, known, asked_at)
+
     @asynccontextmanager
     async def opened(self, wish: Wish) -> AsyncIterator[MailSession]:
         """A session that is open; it is closed at the end.
 
         Raises:
-            NotAnswering: the server does not answer another gateway; this one has not tried.
+            NotAnswering: the server does not answer.
             Refrained: the login is not tried now.
             SessionError: it could not be opened.
 
         """
-        login, account = wish.login, self._account(wish)
+        login = wish.login
         session = self._sessions(login.actual.gateway, login.password, self._session_settings)
         try:
-            await self._open(wish, account, session)
-            with account.session():
+            await self._open(wish, session)
+            with wish.account.session():
                 yield session
         finally:
             await session.close()
 
-    def _account(self, wish: Wish) -> Account:
-        login = wish.login
-        if login.credential is None:
-            return Account()
-        account = self._accounts.of(wish.key.tenant, login.credential)
-        account.refused = max(account.refused, login.refused)
-        # a status says so only until user or password changes
-        account.worked |= login.actual.status.state is StatusState.SUCCEEDED
-        return account
-
-    async def _open(self, wish: Wish, account: Account, session: MailSession) -> None:
-        endpoint = self._hosts.endpoint(wish.login.actual.gateway)
-        _check(wish, account)
-        async with (
-            self._trusted(wish, endpoint) as trust,
-            self._answering(wish, endpoint) as answer,
-            account.turn(),
-        ):
-            _check(wish, account)
+    async def _open(self, wish: Wish, session: MailSession) -> None:
+        _check(wish)
+        async with _trusted(wish) as trust, _answering(wish) as answer, wish.account.turn():
+            _check(wish)
             slowly = self._settings.refused * random.uniform(1, 2)  # noqa: S311 - spreads load
-            opening = Opening(self._ledger, wish, endpoint, account, trust, answer, slowly)
-            await opening.run(session)
-
-    def _trusted(
-        self, wish: Wish, endpoint: Endpoint
-    ) -> AbstractAsyncContextManager[Permit | None]:
-        if wish.login.credential is None:
-            return nullcontext()
-        wish.waits(Waiting.TURN, endpoint.logins)
-        return endpoint.logins.attempt(wish.known, asked=wish.asked)
-
-    def _answering(self, wish: Wish, endpoint: Endpoint) -> AbstractAsyncContextManager[Permit]:
-        wish.waits(Waiting.TURN, endpoint.answers)
-        return endpoint.answers.attempt(wish.known, asked=wish.asked)
+            await Opening(self._ledger, wish, trust, answer, slowly).run(session)
 
 
-def _check(wish: Wish, account: Account) -> None:
+def _trusted(wish: Wish) -> AbstractAsyncContextManager[Permit | None]:
+    if wish.login.credential is None:
+        return nullcontext()
+    wish.waits(Waiting.TURN, wish.endpoint.logins)
+    return wish.endpoint.logins.attempt(wish.known, asked=wish.asked)
+
+
+def _answering(wish: Wish) -> AbstractAsyncContextManager[Permit]:
+    wish.waits(Waiting.TURN, wish.endpoint.answers)
+    return wish.endpoint.answers.attempt(wish.known, asked=wish.asked)
+
+
+def _check(wish: Wish) -> None:
     """Raises Refrained."""
-    login, name = wish.login, wish.key.gateway
+    login, account = wish.login, wish.account
     if login.credential is None:
         if login.instead:
             raise Refrained(Hold(Waiting.PARKED, inf, login.instead), account)
     elif not account.may_try(wish.asked_at):
-        failure = contact.parked(name, account.refused)
+        failure = contact.parked(wish.key.gateway, account.refused)
         raise Refrained(Hold(Waiting.PARKED, inf, failure), account)
     hold = account.hold(wish.asked_at)
     if hold:

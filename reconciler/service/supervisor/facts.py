@@ -40,7 +40,8 @@ class Facts:
 class Counts:
     """All gateways of this process. `reconnects` and `failures` count from its start.
 
-    `waiting` is how many wait for their turn to connect: the pace of their mail host, or its answer.
+    `waiting` is how many wait for their turn to connect: for the pace of their mail host, or for it
+    to answer.
     """
 
     sessions: Mapping[tuple[ProtocolType, StatusState], int]

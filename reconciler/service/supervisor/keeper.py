@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -65,6 +65,7 @@ class Keeper:
         "_life",
         "_more",
         "_unsaved",
+        "_wish",
         "actual",
         "certificate_expires",
         "held",
@@ -89,6 +90,7 @@ class Keeper:
         self._busy = 0
         self._more = 0
         self._unsaved: Callable[[Status, str], Status] | None = None
+        self._wish: Wish | None = None
         self._life: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -150,26 +152,31 @@ class Keeper:
             await asyncio.wait(earlier)
         while True:
             try:
-                while login := await self._ground.ledger.login(self.key):
-                    await self._round(login)
-            except Moved:
-                continue
+                await self._keep()
             except Unsound:
                 return  # nothing can be stored any more: the whole process ends
             except PlatformUnavailable as error:
-                self._log(logging.ERROR, "not stored: %s", error.message)
+                self._log(logging.ERROR, "the database: %s", error.message)
             except Exception as error:  # noqa: BLE001 - a bug in one work is not the end of all
                 await self._stumble(error)
             else:
                 return
             await self._back_off_for(Waiting.BACK_OFF)
 
+    async def _keep(self) -> None:
+        """Have a session for as long as the gateway is not disconnected."""
+        while login := await self._ground.ledger.login(self.key):
+            with suppress(Moved):  # it was written meanwhile: it is read again
+                await self._round(login)
+
     async def _round(self, login: contact.Login) -> None:
         """One attempt at a session, and what comes of it."""
         self.actual = login.actual
-        wish = Wish(self.key, login, self.pause.begin, self._known, self._asked_at)
+        door = self._ground.door
+        wish = door.wish(self.key, login, self.pause.begin, self._known, self._asked_at)
+        self._wish = wish
         try:
-            async with self._ground.door.opened(wish) as session:
+            async with door.opened(wish) as session:
                 ended = await self._hold(session)
         except NotAnswering as none:
             self._known = none.failure
@@ -231,7 +238,9 @@ class Keeper:
         before = self.actual.status
         await self._show(lambda status, now: contact.found(status, failure, now))
         if before.failure != failure:
-            self._log(logging.WARNING, "not connected: %s", failure.message)
+            # of a server that does not answer one line is enough
+            level = logging.WARNING if tried else logging.DEBUG
+            self._log(level, "not connected: %s", failure.message)
 
     async def _refrain(self, not_now: Refrained) -> None:
         hold, loop = not_now.hold, asyncio.get_running_loop()
@@ -277,7 +286,7 @@ class Keeper:
             raise fail(FailureKind.BUSY, None, f"no more than {most} more sessions", transient=True)
         self._more += 1
         try:
-            wish = Wish(self.key, login, lambda *_: None)
+            wish = self._ground.door.wish(self.key, login, lambda *_: None)
             async with self._ground.door.opened(wish) as session:
                 yield session
         except (NotAnswering, Refrained) as none:

@@ -1,13 +1,14 @@
 """What the database says of gateways, and what their sessions have written there."""
 
+import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from reconciler.clock import stamp
-from reconciler.errors import GatewaysError, Sealed
+from reconciler.errors import GatewaysError, PlatformUnavailable, Sealed
 from reconciler.model import ActualGateway, Failure, FailureKind, Status, StatusState
 from reconciler.service import contact
 from reconciler.service.feed import About
@@ -16,6 +17,11 @@ from reconciler.service.service import Service
 from reconciler.service.store import Store
 
 T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("gateways.supervisor")
+
+MANY: Final = 50
+"""So many rows are read beside the loop, not on it."""
 
 CHECKED_EVERY: Final = timedelta(minutes=5)
 """A status that stays the same is written again no sooner, to say when it was last looked at."""
@@ -39,25 +45,26 @@ class Ledger:
 
     service: Service
 
-    async def everything(self) -> list[tuple[Key, ActualGateway]]:
+    async def keys(self) -> tuple[Key, ...]:
         """Every gateway of every tenant."""
 
-        def read(connection: sqlite3.Connection) -> list[tuple[Key, ActualGateway]]:
-            tenants = connection.execute("SELECT DISTINCT tenant FROM gateways ORDER BY tenant")
-            return [
-                (Key(tenant, actual.gateway.name), actual)
-                for (tenant,) in tenants.fetchall()
-                for actual in Store(connection, tenant).snapshot()
-            ]
+        def read(connection: sqlite3.Connection) -> tuple[Key, ...]:
+            rows = connection.execute("SELECT tenant, name FROM gateways ORDER BY tenant, name")
+            return tuple(Key(tenant, name) for tenant, name in rows)
 
         return await self.service.ask(read)
 
-    async def read(self, keys: Iterable[Key]) -> list[tuple[Key, ActualGateway | None]]:
-        return await self.service.look(
-            lambda connection: [
-                (key, Store(connection, key.tenant).find(key.gateway)) for key in keys
-            ]
-        )
+    async def read(self, keys: Collection[Key]) -> list[tuple[Key, ActualGateway | None]]:
+        """Each as it is; None where there is none, or none that can be read."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Key, ActualGateway | None]]:
+            return [(key, _find(connection, key)) for key in keys]
+
+        return await (self.service.ask if len(keys) > MANY else self.service.look)(read)
+
+    async def check(self) -> None:
+        """Raise Unsound if this process may write no more."""
+        await self.service.write(lambda _: None)
 
     async def sealed(self) -> str:
         return await self.service.look(self.service.sealed)
@@ -128,6 +135,16 @@ class Ledger:
         return await self.service.write(
             lambda connection: job(_refusals(Store(connection, tenant)))
         )
+
+
+def _find(connection: sqlite3.Connection, key: Key) -> ActualGateway | None:
+    """One row that somebody altered does not keep all the others from their sessions."""
+    try:
+        return Store(connection, key.tenant).find(key.gateway)
+    except PlatformUnavailable as error:
+        extra = {"tenant": key.tenant, "gateway": key.gateway}
+        _LOG.error("%s: %s", key.gateway, error.message, extra=extra)
+        return None
 
 
 def lost(before: Status, now: str) -> Status:

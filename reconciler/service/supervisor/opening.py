@@ -27,11 +27,14 @@ class Waits(Protocol):
 class Wish:
     """A session that is wanted. `known` is a failure of the host that was told already.
 
-    `asked_at` is when a person asked for it, a moment of the loop's clock.
+    `asked_at` is when a person asked for it, a moment of the loop's clock. What is known of host
+    and login lasts for as long as somebody has a wish: keep it until there is another.
     """
 
     key: Key
     login: Login
+    endpoint: Endpoint
+    account: Account
     waits: Waits
     known: Failure | None = None
     asked_at: float = -inf
@@ -52,12 +55,18 @@ class Opening:
 
     ledger: Ledger
     wish: Wish
-    endpoint: Endpoint
-    account: Account
     trust: Permit | None
     answer: Permit
     slowly: float
     counted: int = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.wish.endpoint
+
+    @property
+    def account(self) -> Account:
+        return self.wish.account
 
     async def run(self, session: MailSession) -> None:
         """Carry it out; closing the session is left to the caller.

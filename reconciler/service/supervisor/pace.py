@@ -30,8 +30,7 @@ class Pace:
         """Wait for a turn; it begins when this returns, so the connection must be made at once."""
         loop = asyncio.get_running_loop()
         async with self._lock:
-            while (pause := self._due() - loop.time()) > 0:
-                await asyncio.sleep(pause)
+            await asyncio.sleep(max(0.0, self._due() - loop.time()))
             if self._whole:
                 await self._whole.turn()
             now = loop.time()

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from math import isfinite
 from typing import Final
 
 from reconciler.clock import stamp
-from reconciler.errors import GatewaysError, NotThere
+from reconciler.errors import NotThere, PlatformUnavailable
 from reconciler.model import ActualGateway, ProtocolType, StatusState
 from reconciler.service import contact
-from reconciler.service.feed import About, Changed
+from reconciler.service.faults import Unsound
+from reconciler.service.feed import About, Changed, Listener
 from reconciler.service.service import Service
 from reconciler.service.sessions import session_for
-from reconciler.service.supervisor.assignment import Assigned, Assignment, Everything
+from reconciler.service.sessions.resolver import Resolver
+from reconciler.service.supervisor.assignment import Assignment, Everything
 from reconciler.service.supervisor.door import Door, Sessions
 from reconciler.service.supervisor.facts import Counts, Facts, Waiting
 from reconciler.service.supervisor.keeper import Ground, Keeper
@@ -26,6 +28,7 @@ from reconciler.service.supervisor.settings import SupervisorSettings
 from reconciler.service.work import KEEP_ONLY, Work
 
 _LOG: Final = logging.getLogger("gateways.supervisor")
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Supervisor:
@@ -42,13 +45,18 @@ class Supervisor:
     ) -> None:
         settings = settings or SupervisorSettings()
         ledger = Ledger(service)
-        door = Door(ledger, settings, service.settings.sessions, sessions)
+        session_settings = service.settings.sessions
+        if session_settings.resolve is None:
+            session_settings = replace(session_settings, resolve=Resolver().resolve)
+        door = Door(ledger, settings, session_settings, sessions)
         self._service = service
         self._settings = settings
         self._ledger = ledger
         self._ground = Ground(service, ledger, door, works, settings)
         self._assignment = assignment or Everything(ledger)
         self._keepers: dict[Key, Keeper] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
         self._sealed = True
 
     async def run(self) -> None:
@@ -59,10 +67,11 @@ class Supervisor:
 
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._listen())
-                group.create_task(self._watch())
+            with self._service.feed.listen(About.GATEWAY, About.OUTBOX) as listener:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._follow())
+                    group.create_task(self._listen(listener))
+                    group.create_task(self._watch())
         except ExceptionGroup as all_of_them:
             raise all_of_them.exceptions[0] from None
         finally:
@@ -104,18 +113,14 @@ class Supervisor:
         if waiting and isfinite(until):
             seconds = max(0.0, until - asyncio.get_running_loop().time())
             at = self._service.clock() + timedelta(seconds=seconds)
-        return Facts(
-            keeper.open_since, keeper.certificate_expires, keeper.reconnects, at, waiting
-        )
+        return Facts(keeper.open_since, keeper.certificate_expires, keeper.reconnects, at, waiting)
 
     def counts(self) -> Counts:
         """Sessions, reconnects and failures of this process."""
         keepers = self._keepers.values()
         turns = (Waiting.TURN, Waiting.HOST)
         return Counts(
-            Counter(
-                (one.actual.gateway.protocol_type, one.actual.status.state) for one in keepers
-            ),
+            Counter((one.actual.gateway.protocol_type, one.actual.status.state) for one in keepers),
             sum(one.reconnects for one in keepers),
             dict(self._ground.failures),
             sum(one.held is None and one.pause.waiting in turns for one in keepers),
@@ -123,9 +128,110 @@ class Supervisor:
 
     async def _follow(self) -> None:
         """Take and give up gateways as they are assigned."""
+        await self._unseal()
         async for assigned in self._assignment.changes():
             if assigned.ours:
-                await self._take(key for key in assigned.keys if key not in self._keepers)
+                await self._read_again(assigned.keys, taken=True)
             else:
                 for key in assigned.keys:
                     self._give_up(key)
+
+    async def _listen(self, listener: Listener) -> None:
+        """Hear of writes to gateways, and of messages to be sent."""
+        while True:
+            changes = (await listener.next(), *listener.rest())
+            written = [_key(one) for one in changes if one.about is About.GATEWAY]
+            if written:
+                await self._read_again(written)
+            for one in changes:
+                keeper = self._keepers.get(_key(one))
+                if keeper and one.about is About.OUTBOX:
+                    keeper.wake()
+
+    async def _watch(self) -> None:
+        """Look from time to time whether this process may go on, and mend what it can."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.watch):
+                    await self._service.fatal.wait()
+            try:
+                await self._ledger.check()
+                await self._unseal()
+                for keeper in list(self._keepers.values()):
+                    await keeper.save()
+            except Unsound:
+                raise
+            except PlatformUnavailable as error:
+                _LOG.warning("the database: %s", error.message)
+
+    async def _unseal(self) -> None:
+        """Begin once passwords can be opened; without their key no connection is made at all."""
+        if not self._sealed:
+            return
+        why = await self._ledger.sealed()
+        if why:
+            _LOG.error("no connection is made: %s", why)
+            return
+        self._sealed = False
+        for keeper in self._keepers.values():
+            keeper.start()
+
+    async def _read_again(self, keys: Collection[Key], *, taken: bool = False) -> None:
+        """Read gateways, and act on what they are now; `taken` are those not known so far.
+
+        One reading at a time, so that none acts on an earlier row than the one before it.
+        """
+        async with self._reading:
+            chosen = [key for key in keys if (key in self._keepers) is not taken]
+            if not chosen:
+                return
+            for key, actual in await self._rows(chosen):
+                keeper = self._keepers.get(key)
+                if actual is None:
+                    self._give_up(key)
+                elif keeper:
+                    keeper.changed(actual)
+                else:
+                    self._take(key, actual)
+
+    async def _rows(self, keys: Collection[Key]) -> list[tuple[Key, ActualGateway | None]]:
+        while True:
+            try:
+                return await self._ledger.read(keys)
+            except Unsound:
+                raise
+            except PlatformUnavailable as error:
+                _LOG.warning("the database: %s", error.message)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _take(self, key: Key, actual: ActualGateway) -> None:
+        keeper = self._keepers[key] = Keeper(self._ground, key, actual)
+        if not self._sealed:
+            keeper.start()
+
+    def _give_up(self, key: Key) -> None:
+        keeper = self._keepers.pop(key, None)
+        if keeper:
+            keeper.stop()
+            for life in keeper.closing:
+                self._leaving.add(life)
+                life.add_done_callback(self._leaving.discard)
+
+    async def _end(self) -> None:
+        """Close every session; a server that does not let us is left after a while."""
+        for key in list(self._keepers):
+            self._give_up(key)
+        if self._leaving:
+            _, late = await asyncio.wait(set(self._leaving), timeout=self._settings.end)
+            if late:
+                _LOG.warning("%d sessions were cut off", len(late))
+
+    async def _read(self, key: Key) -> ActualGateway:
+        ((_, actual),) = await self._ledger.read([key])
+        if actual is None:
+            raise NotThere(f"gateway {key.gateway!r} is not on the platform", "make a new plan")
+        return actual
+
+
+def _key(changed: Changed) -> Key:
+    return Key(changed.tenant, changed.gateway)

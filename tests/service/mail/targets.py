@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -130,16 +131,25 @@ class Post:
         self.service.feed.tell(About.WEBHOOK, tenant, "")
         return webhook, secret
 
-    async def arrive(self, *subjects: str, gateway: str = "support", tenant: str = "acme") -> None:
-        """Mail comes in, one message after the other."""
+    async def arrive(
+        self,
+        *subjects: str,
+        gateway: str = "support",
+        tenant: str = "acme",
+        then: Exception | None = None,
+    ) -> None:
+        """Mail comes in, one message after the other; `then` fails in the same transaction."""
         for subject in subjects:
             summary = Summary("a@example.org", ("b@example.com",), subject)
             arrived = Arrived(f"1:{subject}", "", 9, summary, b"Subject: x")
-            await self.service.write(
-                lambda connection, arrived=arrived: Inbox(connection, tenant).list_(  # type: ignore[misc]
-                    gateway, arrived, stamp(self.service.clock())
-                )
-            )
+
+            def job(connection: sqlite3.Connection, arrived: Arrived = arrived) -> None:
+                now = stamp(self.service.clock())
+                Inbox(connection, tenant).list_(gateway, arrived, now)
+                if then:
+                    raise then
+
+            await self.service.write(job)
             self.service.feed.tell(About.INBOX, tenant, gateway)
 
     async def webhook(self, webhook: Webhook) -> Webhook | None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from reconciler.service.http.page.certificates import Anchors
 from reconciler.service.http.page.index import Index, make_index, read_rows
-from reconciler.service.http.page.rows import Shown, read_shown
+from reconciler.service.http.page.rows import Known, Shown, read_shown
 from reconciler.service.http.page.seen import seen_by
 from reconciler.service.http.page.view import PAGE_SIZE, View
 from reconciler.service.http.routing import Site
@@ -46,6 +48,7 @@ class Boards:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._anchors = Anchors()
         self._indexes: dict[str, tuple[float, Index]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
@@ -56,15 +59,7 @@ class Boards:
         view = replace(view, page=min(view.page, pages))
         first = (view.page - 1) * PAGE_SIZE
         names = [entry.name for entry in matching[first : first + PAGE_SIZE]]
-        seen = {name: seen_by(self._site.supervisor, tenant, name) for name in names}
-        service = self._site.service
-        now = service.clock()
-        shown, sealed = await service.ask(
-            lambda connection: (
-                read_shown(connection, tenant, names, seen, now),
-                bool(service.sealed(connection)),
-            )
-        )
+        shown, sealed = await self._shown(tenant, names)
         return Board(
             view,
             len(index.entries),
@@ -79,27 +74,40 @@ class Boards:
 
     async def one(self, tenant: str, name: str) -> Shown | None:
         """One gateway as it is now."""
-        service = self._site.service
-        seen, now = {name: seen_by(self._site.supervisor, tenant, name)}, service.clock()
-        found = await service.ask(
-            lambda connection: read_shown(connection, tenant, [name], seen, now)
-        )
+        found, _ = await self._shown(tenant, [name])
         return next(iter(found), None)
 
     def forget(self, tenant: str) -> None:
         """Read anew next time: somebody wants to see what he has just done."""
         self._indexes.pop(tenant, None)
 
+    async def _shown(self, tenant: str, names: Sequence[str]) -> tuple[tuple[Shown, ...], bool]:
+        service, supervisor = self._site.service, self._site.supervisor
+        seen, now = {name: seen_by(supervisor, tenant, name) for name in names}, service.clock()
+
+        def read(connection: sqlite3.Connection) -> tuple[tuple[Shown, ...], bool]:
+            known = Known(seen, self._anchors.read(connection, tenant), now)
+            sealed = service.sealed(connection) != ""
+            return read_shown(connection, tenant, names, known), sealed
+
+        return await service.ask(read)
+
     async def _index(self, tenant: str) -> Index:
+        """All of a tenant's gateways in few words, read at most so often, whoever asks."""
         async with self._reading.setdefault(tenant, asyncio.Lock()):
             read_at, index = self._indexes.get(tenant, (0.0, None))
             if index is None or time.monotonic() - read_at > FRESH_SECONDS:
-                service = self._site.service
-                rows, anchors = await service.ask(lambda connection: read_rows(connection, tenant))
+                service, supervisor = self._site.service, self._site.supervisor
+                rows, anchors = await service.ask(
+                    lambda connection: (
+                        read_rows(connection, tenant),
+                        self._anchors.read(connection, tenant),
+                    )
+                )
                 index = make_index(
                     rows,
                     anchors,
-                    lambda name: seen_by(self._site.supervisor, tenant, name).certificate_ends_at,
+                    lambda name: seen_by(supervisor, tenant, name).certificate_ends_at,
                     service.clock(),
                 )
                 self._indexes[tenant] = time.monotonic(), index

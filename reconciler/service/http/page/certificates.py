@@ -1,9 +1,10 @@
 """When the certificates of a gateway end, and how near that is."""
 
+import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -28,6 +29,8 @@ _WITHIN: Final = (
     (timedelta(days=14), Nearness.NEAR),
     (timedelta(days=30), Nearness.SOON),
 )
+
+_KEPT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,27 @@ def certificate_end(anchor: str | None, server: str | None, now: datetime) -> Ce
     return CertificateEnd(text, whose, left.days, nearness)
 
 
-@lru_cache(maxsize=4096)
-def anchor_end(pem: str) -> str | None:
+class Anchors:
+    """When trust anchors end, by their digests: each is parsed once, thousands share one."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, str | None] = {}
+
+    def read(self, connection: sqlite3.Connection, tenant: str) -> Mapping[str, str | None]:
+        """Those of a tenant, and maybe others: a digest says all that tells them apart."""
+        rows = connection.execute("SELECT digest FROM certificates WHERE tenant = ?", (tenant,))
+        unknown = [digest for (digest,) in rows if digest not in self._ends]
+        if len(self._ends) + len(unknown) > _KEPT:
+            self._ends.clear()
+        for digest in unknown:
+            row = connection.execute(
+                "SELECT pem FROM certificates WHERE tenant = ? AND digest = ?", (tenant, digest)
+            ).fetchone()
+            self._ends[digest] = _end(row[0])
+        return self._ends
+
+
+def _end(pem: str) -> str | None:
     """When nothing of an anchor is good any more: a file may carry a root and its successor."""
     try:
         found = x509.load_pem_x509_certificates(pem.encode())

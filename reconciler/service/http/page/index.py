@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reconciler.clock import stamp
 from reconciler.model import Cause, StatusState
-from reconciler.service.http.page.certificates import anchor_end
 from reconciler.service.http.page.view import ENDING, View
 from reconciler.service.http.page.words import STATUS_WORDS
 
@@ -22,20 +21,19 @@ _SOON: Final = timedelta(days=30)
 
 # What needs a person first: the lowest number stands at the top.
 _FAILED, _ENDING_NOW, _CONNECTING, _CUT_OFF, _ENDING_SOON, _DISCONNECTED, _WELL = range(7)
+_SUCCEEDED: Final = StatusState.SUCCEEDED.value
 
 Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One gateway. `labels` is their JSON; `need` says how much it needs a person."""
+class Entry(NamedTuple):
+    """One gateway, and cheap to make. `labels` is their JSON; `ending`, that a certificate is."""
 
     name: str
     host: str
     status: str
     labels: str
     ending: bool
-    need: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +60,19 @@ class Index:
         return list(found)
 
 
-def read_rows(connection: sqlite3.Connection, tenant: str) -> tuple[list[Row], Mapping[str, str]]:
-    """A row for each gateway, by name; and when the anchors end, by their digests."""
-    rows = connection.execute(
+def read_rows(connection: sqlite3.Connection, tenant: str) -> list[Row]:
+    """What `make_index` takes: a row for each gateway, by name."""
+    return connection.execute(
         "SELECT name, host, status, cause, labels, "
         "CASE encryption_mode WHEN 'NONE' THEN NULL ELSE certificate_digest END "
         "FROM gateways WHERE tenant = ? ORDER BY lower(name), name",
         (tenant,),
     ).fetchall()
-    pems = connection.execute("SELECT digest, pem FROM certificates WHERE tenant = ?", (tenant,))
-    ends = {digest: end for digest, pem in pems if (end := anchor_end(pem))}
-    return rows, ends
 
 
 def make_index(
     rows: Sequence[Row],
-    anchors: Mapping[str, str],
+    anchors: Mapping[str, str | None],
     server_end: Callable[[str], str | None],
     now: datetime,
 ) -> Index:
@@ -88,13 +83,13 @@ def make_index(
     urgent, soon = stamp(now + _URGENT), stamp(now + _SOON)
     by_need: list[list[Entry]] = [[] for _ in range(_WELL + 1)]
     for name, host, status, cause, labels, digest in rows:
-        ends = [end for end in (anchors.get(digest), server_end(name)) if end] if digest else ()
-        end = min(ends, default=None)
+        end = _first(anchors.get(digest), server_end(name)) if digest else None
         ending = end is not None and end <= soon
-        need = _need(
-            status, cause, urgent=ending and end is not None and end <= urgent, soon=ending
-        )
-        by_need[need].append(Entry(name, host, status, labels, ending, need))
+        if status == _SUCCEEDED and not ending:
+            need = _WELL
+        else:
+            need = _need(status, cause, urgent=end is not None and end <= urgent, soon=ending)
+        by_need[need].append(Entry(name, host, status, labels, ending))
     entries = tuple(entry for level in by_need for entry in level)
     found = Counter(entry.status for entry in entries)
     return Index(
@@ -103,6 +98,10 @@ def make_index(
         sum(entry.ending for entry in entries),
         tuple(_most_used(Counter(entry.labels for entry in entries))),
     )
+
+
+def _first(one: str | None, other: str | None) -> str | None:
+    return min(one, other) if one and other else one or other
 
 
 def _need(status: str, cause: str | None, *, urgent: bool, soon: bool) -> int:

@@ -75,7 +75,10 @@ class Live:
                 yield _event("trouble", problem_of(error).detail)
             else:
                 seen = before == board if before else board.digest == have
-                yield _event("still", 0) if seen else self._board_event(viewing, before, board)
+                if seen:
+                    yield _event("still", 0)
+                else:
+                    yield await asyncio.to_thread(self._board_event, viewing, before, board)
                 before = board
             await _pause(stream, max(PACE_SECONDS, _SHARE * (time.monotonic() - started)))
             await self._something(viewing, stream, listener)

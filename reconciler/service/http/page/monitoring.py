@@ -1,5 +1,6 @@
 """The page itself, and the table of everything that a browser may ask for."""
 
+import asyncio
 from functools import partial
 
 from aiohttp import web
@@ -53,7 +54,9 @@ class Monitoring:
 
     async def _board(self, viewing: Viewing) -> web.StreamResponse:
         board = await self._boards.read(viewing.tenant, View.read(viewing.request.query))
-        return self._rendering.page(
+        # a page of two hundred takes a while, and others are waiting
+        return await asyncio.to_thread(
+            self._rendering.page,
             "board",
             viewing.service.clock(),
             board=board,

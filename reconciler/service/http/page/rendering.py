@@ -12,10 +12,12 @@ from jinja2.runtime import Context
 from reconciler.clock import stamp
 from reconciler.service.http.page.view import ENDING
 from reconciler.service.http.page.words import (
+    ACTION_WORDS,
     CAUSE_WORDS,
     STATUS_WORDS,
     count,
     exactly,
+    person,
     relative,
     shown,
 )
@@ -57,9 +59,14 @@ class Rendering:
             lstrip_blocks=True,
         )
         self._templates.globals.update(
-            static=self.static, words=STATUS_WORDS, causes=CAUSE_WORDS, count=count, ending=ENDING
+            static=self.static,
+            words=STATUS_WORDS,
+            causes=CAUSE_WORDS,
+            actions=ACTION_WORDS,
+            count=count,
+            ending=ENDING,
         )
-        self._templates.filters.update(exactly=exactly, relative=_relative)
+        self._templates.filters.update(exactly=exactly, relative=_relative, name=person)
 
     def page(self, template: str, now: datetime, status: int = 200, **values: Any) -> web.Response:
         found = self._templates.get_template(f"{template}.html.j2")

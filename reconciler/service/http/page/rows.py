@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from reconciler.model import Cause, EncryptionMode, FailureKind, ProtocolType, StatusState
-from reconciler.service.http.page.certificates import CertificateEnd, anchor_end, certificate_end
+from reconciler.service.http.page.certificates import CertificateEnd, certificate_end
 from reconciler.service.http.page.mail_today import Mail, mail_today
 from reconciler.service.http.page.seen import Seen
 
@@ -67,12 +67,20 @@ class Shown:
     change: LastChange | None
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known beside the database: of sessions by name, of trust anchors by digest."""
+
+    seen: Mapping[str, Seen]
+    anchors: Mapping[str, str | None]
+    now: datetime
+
+
 def read_shown(
     connection: sqlite3.Connection,
     tenant: str,
     names: Sequence[str],
-    seen: Mapping[str, Seen],
-    now: datetime,
+    known: Known,
 ) -> tuple[Shown, ...]:
     """The gateways of these names that are still there, in this order."""
     marks = ", ".join("?" for _ in names)
@@ -81,31 +89,24 @@ def read_shown(
         (tenant, *names),
     ).fetchall()
     beside = _Beside(
-        mail_today(connection, tenant, names, now),
-        _last_changes(connection, tenant, names),
-        _anchors(connection, tenant, {row[5] for row in gateways if row[5]}),
-        seen,
-        now,
+        mail_today(connection, tenant, names, known.now), _last_changes(connection, tenant, names)
     )
     by_name = {row[0]: row for row in gateways}
-    return tuple(beside.shown(by_name[name]) for name in names if name in by_name)
+    return tuple(beside.shown(by_name[name], known) for name in names if name in by_name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Beside:
-    """What is shown of gateways beside their own rows, by their names; anchors by digest."""
+    """What the database has of gateways beside their own rows, by their names."""
 
     mail: Mapping[str, Mail]
     changes: Mapping[str, LastChange]
-    anchors: Mapping[str, str | None]
-    seen: Mapping[str, Seen]
-    now: datetime
 
-    def shown(self, row: Sequence[Any]) -> Shown:
+    def shown(self, row: Sequence[Any], known: Known) -> Shown:
         name, protocol, host, port, encryption, digest, labels, owner, protect, revision = row[:10]
         status, since, kind, blamed, message, hint, cause, actor = row[10:]
         encrypted = encryption != EncryptionMode.NONE
-        seen = self.seen.get(name, Seen())
+        seen = known.seen.get(name, Seen())
         return Shown(
             name,
             ProtocolType(protocol),
@@ -122,7 +123,7 @@ class _Beside:
             actor,
             seen.next_attempt_at,
             seen.waiting,
-            certificate_end(self.anchors.get(digest), seen.certificate_ends_at, self.now)
+            certificate_end(known.anchors.get(digest), seen.certificate_ends_at, known.now)
             if encrypted
             else None,
             self.mail.get(name, Mail()),
@@ -142,14 +143,3 @@ def _last_changes(
         (tenant, *names),
     )
     return {gateway: LastChange(*rest) for gateway, *rest in rows}
-
-
-def _anchors(
-    connection: sqlite3.Connection, tenant: str, digests: set[str]
-) -> Mapping[str, str | None]:
-    marks = ", ".join("?" for _ in digests)
-    rows = connection.execute(
-        f"SELECT digest, pem FROM certificates WHERE tenant = ? AND digest IN ({marks})",  # noqa: S608 - question marks
-        (tenant, *sorted(digests)),
-    )
-    return {digest: anchor_end(pem) for digest, pem in rows}

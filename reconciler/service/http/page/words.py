@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from reconciler.model import Cause, StatusState
+from reconciler.model import Action, Cause, StatusState
 
 # "Connection succeeded" is the console's own; no other word of its is documented
 STATUS_WORDS: Final = {
@@ -22,6 +22,14 @@ CAUSE_WORDS: Final = {
     Cause.UNDECLARED: "no longer declared",
 }
 
+ACTION_WORDS: Final = {
+    Action.CREATE: "created",
+    Action.EDIT: "edited",
+    Action.REBUILD: "rebuilt",
+    Action.DISCONNECT: "disconnected",
+    Action.ADOPT: "adopted",
+}
+
 _STEPS: Final = ((86_400, "day"), (3_600, "h"), (60, "min"), (1, "s"))
 _JUST_NOW_SECONDS: Final = 5
 
@@ -33,7 +41,7 @@ _UNSAFE: Final = re.compile(
 
 def shown(value: Any) -> Any:
     """Every value that a template prints goes through this: nothing hides or turns text around."""
-    if isinstance(value, str) and not isinstance(value, Markup):
+    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", value)
     return value
 
@@ -58,6 +66,12 @@ def relative(text: str, now: datetime) -> str:
 def exactly(text: str) -> str:
     """To the second and in UTC, so that it can be laid beside a log."""
     return f"{moment(text):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def person(actor: str) -> str:
+    """The name of `Name <address>`, as git has it; of anything else all."""
+    name, bracket, _ = actor.partition(" <")
+    return name if bracket and name and actor.endswith(">") else actor
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -1,0 +1,99 @@
+"""One request to a forge's API, and what its answer means for people."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from reconciler.errors import PlatformUnavailable
+from reconciler.model import Secret
+
+PAGE: Final = 100
+MAX_PAGES: Final = 50
+_SECONDS: Final = 30.0
+_PAUSES: Final = (1.0, 2.0, 4.0)
+_MAX_ANSWER: Final = 16 * 1024 * 1024
+_REDIRECTS: Final = 300
+_NOT_WRITTEN: Final = frozenset({429})
+_MAY_PASS: Final = frozenset({429, 500, 502, 503, 504})
+_MEANING: Final[Mapping[int, tuple[str, str]]] = {
+    401: ("does not accept the token", "check that it is not expired"),
+    403: ("does not let the token comment", "give the job permission to write to pull requests"),
+    404: ("knows no such pull request, or does not show it", "check --repository and --number"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A forge's API. The token goes in a header to this address, and redirects are not followed."""
+
+    url: str
+    header: str
+    token: Secret
+
+    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer as data. What may pass is tried again; a repeated comment is then replaced.
+
+        Raises:
+            PlatformUnavailable: it cannot be reached, or refuses.
+
+        """
+        # a comment that was perhaps written must not be written twice
+        may_pass = _NOT_WRITTEN if method == "POST" else _MAY_PASS
+        status, data = await self._once(method, path, body)
+        for pause in _PAUSES:
+            if status not in may_pass:
+                break
+            await asyncio.sleep(pause)
+            status, data = await self._once(method, path, body)
+        if status < _REDIRECTS:
+            return data
+        said, hint = _MEANING.get(status, (f"answered with status {status}", "try again later"))
+        raise PlatformUnavailable(f"{self.url} {said}", hint)
+
+    async def pages(self, path: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every entry of a list, page by page."""
+        for page in range(1, MAX_PAGES + 1):
+            entries = await self.call("GET", f"{path}?per_page={PAGE}&page={page}")
+            for entry in entries:
+                yield entry
+            if len(entries) < PAGE:
+                return
+
+    async def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, Any]:
+        name, _, scheme = self.header.partition(": ")
+        headers = {name: f"{scheme}{self.token.reveal()}", "Accept": "application/json"}
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                    trust_env=True,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                ) as session,
+                session.request(
+                    method, self.url + path, json=body, headers=headers, allow_redirects=False
+                ) as answer,
+            ):
+                content = await _whole(answer)
+                is_json = answer.content_type.endswith("json")
+                return answer.status, json.loads(content) if is_json and content else None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise PlatformUnavailable(
+                f"{self.url} cannot be reached ({type(error).__name__})",
+                "check the network; the comment can be printed with --print",
+            ) from None
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """The body; what is longer than any page of comments is cut off, and then no JSON."""
+    content = bytearray()
+    async for piece in answer.content.iter_any():
+        content += piece
+        if len(content) > _MAX_ANSWER:
+            break
+    return bytes(content)

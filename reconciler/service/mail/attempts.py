@@ -1,0 +1,109 @@
+"""Attempts at sending one gateway's messages: which are to be made, and what came of each."""
+
+import random
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from reconciler.clock import exact, stamp
+from reconciler.messages import RecipientState
+from reconciler.service.mail.queue import Claimed, Queue, Result
+from reconciler.service.mail.results import Results
+from reconciler.service.service import Service
+from reconciler.service.sessions.transfer import Answer
+
+T = TypeVar("T")
+
+_REFUSED: Final = range(500, 600)
+_JITTER: Final = 0.2
+_DOUBLED_AT_MOST: Final = 16
+
+
+class Attempts:
+    """What of the queue's ways a sender needs; results are written while it goes on."""
+
+    def __init__(self, service: Service, tenant: str, gateway: str) -> None:
+        self._service = service
+        self._gateway = (tenant, gateway)
+        self._results = Results(service, tenant, gateway)
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next attempt, 0 if it is now; None where nothing waits."""
+        due = await self._service.look(lambda connection: self._queue(connection).next_due())
+        if due is None:
+            return None
+        return max(0.0, (datetime.fromisoformat(due) - self._service.clock()).total_seconds())
+
+    async def claim(self, most: int) -> deque[Claimed]:
+        """Take what is due, in order, and say so on disk."""
+        epoch, now = self._service.epoch, exact(self._service.clock())
+        return deque(await self.write(lambda queue: queue.claim(epoch, now, most)))
+
+    async def piece(self, message: Claimed, part: int) -> bytes:
+        return await self._service.look(
+            lambda connection: self._queue(connection).piece(message.number, part)
+        )
+
+    async def write(self, job: Callable[[Queue], T]) -> T:
+        return await self._service.write(lambda connection: job(self._queue(connection)))
+
+    async def finish(self) -> None:
+        """Wait until what came of attempts is on disk."""
+        await self._results.finish()
+
+    # what came of an attempt
+
+    def put_back(self, messages: Iterable[Claimed]) -> None:
+        """Messages of which nothing went out, or not all; it does not count as an attempt."""
+        for one in messages:
+            self._put_back(one.number, one.due)
+
+    def _put_back(self, number: int, due: str) -> None:
+        epoch = self._service.epoch
+        self._results.add(number, lambda queue: queue.put_back(number, epoch, due))
+
+    def answered(self, message: Claimed, answers: Sequence[Answer]) -> None:
+        self._service.metrics.message_bytes.labels("out").inc(message.size)
+        self._record(message, [(_meaning(answer), answer.text) for answer in answers])
+
+    def unknown(self, message: Claimed, why: str) -> None:
+        """It was handed over, and nobody can tell what became of it."""
+        self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.recipients))
+
+    def cut(self, message: Claimed, why: str) -> None:
+        """The session was lost before all of it had gone out."""
+        self._record(message, [(RecipientState.QUEUED, why)] * len(message.recipients))
+
+    def _record(self, message: Claimed, came_to: Sequence[tuple[RecipientState, str]]) -> None:
+        epoch, now = self._service.epoch, self._service.clock()
+        results = [
+            Result(position, state, text)
+            for (position, _), (state, text) in zip(message.recipients, came_to, strict=True)
+        ]
+        for one in results:
+            if one.state is not RecipientState.QUEUED:
+                self._service.metrics.sent.labels(one.state.value).inc()
+        due = exact(now + self._pause(message.attempts))
+        self._results.add(
+            message.number,
+            lambda queue: queue.record(message.number, epoch, results, now=stamp(now), due=due),
+        )
+
+    def _pause(self, attempts: int) -> timedelta:
+        """Before the next attempt; a little another each time, so that not all come at once."""
+        settings = self._service.settings.outbox
+        seconds = settings.first_pause * 2 ** min(attempts, _DOUBLED_AT_MOST)
+        chance = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - keeps attempts apart
+        return timedelta(seconds=min(seconds, settings.longest_pause) * chance)
+
+    def _queue(self, connection: sqlite3.Connection) -> Queue:
+        return Queue(connection, *self._gateway)
+
+
+def _meaning(answer: Answer) -> RecipientState:
+    """What a reply code says; one that makes no sense is taken for a refusal for now."""
+    if answer.positive:
+        return RecipientState.SENT
+    return RecipientState.FAILED if answer.code in _REFUSED else RecipientState.QUEUED
