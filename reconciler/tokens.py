@@ -56,7 +56,8 @@ def origin_of(url: str) -> str:
 
     """
     parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+    name = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not name or parts.port == 0 or "@" in parts.netloc:
         raise ValueError("it is not an http or https URL")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{host}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"

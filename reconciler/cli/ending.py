@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from reconciler.errors import ExitCode, WrongUsage
 from reconciler.service.http.tls import ServerTls
@@ -13,16 +13,25 @@ from reconciler.service.service import Service
 logger = logging.getLogger("gateways.serve")
 
 
+GRACE_SECONDS: Final = 30.0
+"""For what is under way, from the first signal on; most of it, the API, has less of its own."""
+
+
 class Ending:
     """SIGTERM and SIGINT ask for the end, a second one brings it; SIGHUP reads the certificate."""
 
     def __init__(self, tls: ServerTls | None) -> None:
         self._tls = tls
         self._asked = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        self._asked_at = 0.0
+        self._loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(one, self._ask)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+            self._loop.add_signal_handler(one, self._ask)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    @property
+    def seconds_left(self) -> float:
+        return max(1.0, self._asked_at + GRACE_SECONDS - self._loop.time())
 
     async def wait(self, service: Service, keeping: asyncio.Task[None]) -> None:
         """Return once a signal has asked for the end; raise what has ended `keeping`.
@@ -46,6 +55,7 @@ class Ending:
         if self._asked.is_set():
             end_now("stopped at once", ExitCode.INTERRUPTED)
         logger.info("stopping: what is under way is finished; a second signal ends it at once")
+        self._asked_at = self._loop.time()
         self._asked.set()
 
     def _reload(self) -> None:

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "disconnect": "reconciler.cli.disconnect",
     "adopt": "reconciler.cli.adopt",
     "serve": "reconciler.cli.serve",
+    "token": "reconciler.cli.token",
     "comment": "reconciler.cli.comment",
     "schema": "reconciler.cli.schema",
 }

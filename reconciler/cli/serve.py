@@ -1,5 +1,6 @@
 """gateways serve: the gateway service, one process on one database."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Final
@@ -84,7 +85,10 @@ def command(  # noqa: PLR0913 - one for each option
     )
     keep_memory_private()
     log_to_stderr(as_json=settings.log_format == "json", verbose=settings.verbose)
-    return wait_for(serve(order))
+    try:
+        return wait_for(serve(order))
+    finally:
+        logging.shutdown()  # a thread writes the lines
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -26,9 +26,6 @@ from reconciler.service.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger("gateways.serve")
 
-GOODBYE_SECONDS: Final = 10.0
-"""For the sessions, once the API is at rest; together with that no more than half a minute."""
-
 SPARE_FILES: Final = 64
 """For the database, its journal, look-ups of names: sessions never take these."""
 
@@ -66,7 +63,7 @@ async def serve(order: Order) -> NoReturn:
         async with Service(order.database, ServiceSettings(sessions)) as service:
             supervisor = Supervisor(service, WORKS)
             async with (
-                _beside(_keep(service, supervisor)) as keeping,
+                _beside(_keep(service, supervisor), ending) as keeping,
                 listening(Site(service, supervisor), listener, tls=tls, limits=limits),
             ):
                 await _welcome(service, listener, tls, files)
@@ -85,14 +82,16 @@ async def _keep(service: Service, supervisor: Supervisor) -> None:
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+async def _beside(
+    work: Coroutine[Any, Any, None], ending: Ending
+) -> AsyncIterator[asyncio.Task[None]]:
     """Run it until the `async with` ends, and leave it a while to end as it should."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
         task.cancel()
-        _, late = await asyncio.wait([task], timeout=GOODBYE_SECONDS)
+        _, late = await asyncio.wait([task], timeout=ending.seconds_left)
         if late:
             logger.warning("not every session could say goodbye in time")
 

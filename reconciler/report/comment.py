@@ -21,6 +21,8 @@ from reconciler.report.safe import markdown as md
 MAX_LENGTH: Final = 60_000
 """Characters; GitHub refuses a comment of more than 65,536, and counts some of them twice."""
 
+_MAX_DANGERS: Final = 8_000
+_MAX_REASON: Final = 1_000
 _ROOM_TO_SAY_SO: Final = 300
 _DATE: Final = len("2026-11-22")
 
@@ -58,8 +60,11 @@ def comment(plan: Plan, *, limit: int = MAX_LENGTH) -> str:
 def _head(plan: Plan) -> Iterator[str]:
     yield f"{marker(plan.target)}\n## Email gateways: {md(plan.target)}: {_title(plan)}"
     yield _sentence(plan)
-    if dangers := list(_dangers(plan)):
-        yield "> [!CAUTION]\n" + "\n".join(f"> - {danger}" for danger in dangers)
+    dangers, hidden = _fitting([f"> - {danger}\n" for danger in _dangers(plan)], _MAX_DANGERS)
+    if hidden:
+        dangers.append(f"> - and {hidden} more, in the table\n")
+    if dangers:
+        yield "> [!CAUTION]\n" + "".join(dangers).rstrip("\n")
 
 
 def _title(plan: Plan) -> str:
@@ -76,7 +81,7 @@ def _title(plan: Plan) -> str:
 
 def _sentence(plan: Plan) -> str:
     if plan.blocked:
-        return "**Nothing can be applied:** " + "; ".join(md(reason) for reason in plan.blocked)
+        return "**Nothing can be applied:** " + md("; ".join(plan.blocked)[:_MAX_REASON])
     if not plan.changes:
         return f"Once merged, apply does nothing: {_count(plan.unchanged, 'gateway')} as declared."
     words = [f"**{action}** {plan.count(action)}" for action in Action if plan.count(action)]
@@ -95,14 +100,14 @@ def _dangers(plan: Plan) -> Iterator[str]:
     for change in plan.planned:
         if change.action is Action.DISCONNECT:
             yield f"{md(change.gateway)} is **disconnected**: {md(change.reason)}"
-    edits = [change for change in plan.planned if change.action is Action.EDIT]
-    fields = [(change, one) for change in edits for one in change.fields]
-    yield from filter(None, (_danger(change, one) for change, one in fields))
     for policy in plan.policy:
         yield (
             f"policy **{md(policy.setting)}** changes with this: "
             f"{md(policy.policy)} → {md(policy.tree)}; this plan keeps to {md(plan.policy_from)}"
         )
+    edits = [change for change in plan.planned if change.action is Action.EDIT]
+    fields = [(change, one) for change in edits for one in change.fields]
+    yield from filter(None, (_danger(change, one) for change, one in fields))
 
 
 def _danger(change: Change, one: FieldChange | SecretChange) -> str:

@@ -114,13 +114,14 @@ class Tokens:
         )
         return tuple(TokenRow(row[0], row[1], Role(row[2]), *row[3:]) for row in rows)
 
-    def revoke(self, token_id: str) -> bool:
-        """True if there was such a token; one that is revoked already stays so."""
-        written = self.connection.execute(
+    def revoke(self, token_id: str) -> TokenRow | None:
+        """End a token; gives it as it was, or None if there is no such token."""
+        before = next((row for row in self.listed() if row.id == token_id), None)
+        self.connection.execute(
             "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
             (stamp(self.clock()), token_id),
         )
-        return written.rowcount == 1
+        return before
 
 
 def _hash(secret: Secret) -> str:

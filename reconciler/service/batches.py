@@ -11,6 +11,7 @@ never stands still; between two tries others have their turn.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,13 +30,20 @@ _PAUSE_SECONDS: Final = 0.02
 class Batches:
     """Takes turns on one connection, so that a job has it for itself.
 
-    `connection` opens the database, and gives the same connection from then on. After the disk has
+    `connection` opens the database, and gives the same connection from then on. `committed` hears
+    how many seconds each transaction took to be on disk. After the disk has
     failed under a write no other is tried: what the next one would sync need not be what is there.
     """
 
-    def __init__(self, path: Path, connection: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: Callable[[], sqlite3.Connection],
+        committed: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._path = path
         self._connection = connection
+        self._committed = committed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._turn = asyncio.Lock()
         self._waiting: list[tuple[Job, asyncio.Future[Any]]] = []
@@ -139,7 +147,9 @@ class Batches:
         try:
             with translated(self._path):
                 results = [_attempt(connection, job) for job in jobs]
+            began = time.perf_counter()
             await self._on_thread(lambda: self._end(connection, "COMMIT"))
+            self._committed(time.perf_counter() - began)
         except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
             results = [error for _ in jobs]
             self._note(error)

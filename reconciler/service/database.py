@@ -49,15 +49,40 @@ def open_writable(
                 _check(connection, path)
             mode = journal or journal_mode(sqlite3.sqlite_version_info)
             connection.execute(f"PRAGMA journal_mode = {mode}")
-            # EXTRA also syncs the folder once the journal is gone: without that, a power cut
-            # can bring the journal back and undo the last commit
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("PRAGMA secure_delete = ON")
+            _write_safely(connection)
             upgrade(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def open_beside(path: Path) -> sqlite3.Connection | None:
+    """Open the database for writing as it is, also while a service runs on it.
+
+    None where there is none, or one of an earlier version: nothing is made, nothing is upgraded.
+    """
+    if not has_content(path):
+        return None
+    with translated(path):
+        connection = _connect(path, "rw")
+    try:
+        with translated(path):
+            if _identify(connection, path) < VERSION:
+                connection.close()
+                return None
+            _write_safely(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_safely(connection: sqlite3.Connection) -> None:
+    # EXTRA also syncs the folder once the journal is gone: without that, a power cut can bring
+    # the journal back and undo the last commit
+    connection.execute("PRAGMA synchronous = EXTRA")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def make_folder(path: Path) -> None:

@@ -75,7 +75,7 @@ class Service:
         self.handovers = Handovers(database)
         self.epoch = 0
         self.fatal = asyncio.Event()
-        self._batches = Batches(database, self._connection)
+        self._batches = Batches(database, self._connection, self.metrics.commits.observe)
         self._opened: sqlite3.Connection | None = None
         self._let_go: Callable[[], None] | None = None
 

@@ -28,6 +28,7 @@ class Idle(Supervisor):
     """Keeps no session: a gateway that is connecting stays so."""
 
     async def run(self) -> None:
+        self.running = True
         await asyncio.Event().wait()
 
     async def settled(self, tenant: str, name: str, *, seconds: float) -> ActualGateway:

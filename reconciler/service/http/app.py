@@ -5,11 +5,22 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from reconciler.service.http import changes, gateways, locks, refresh, trail, webhooks
+from reconciler.service.http import (
+    changes,
+    document,
+    gateways,
+    inbox,
+    locks,
+    refresh,
+    trail,
+    webhooks,
+)
 from reconciler.service.http.guard import Guard, adorn
+from reconciler.service.http.health import Health
 from reconciler.service.http.page.monitoring import Monitoring
 from reconciler.service.http.problems import Problem
 from reconciler.service.http.routing import OpenRoute, Route, Site
+from reconciler.service.observe.access import REQUEST_ID, request_id
 
 ROUTES: Final[tuple[Route, ...]] = (
     *gateways.ROUTES,
@@ -17,11 +28,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     *refresh.ROUTES,
     *trail.ROUTES,
     *locks.ROUTES,
+    *inbox.ROUTES,
     *webhooks.ROUTES,
 )
 """What asks for a token."""
 
-OPEN_ROUTES: Final[tuple[OpenRoute, ...]] = ()
+OPEN_ROUTES: Final[tuple[OpenRoute, ...]] = (*document.ROUTES,)
 
 
 SITE: Final = web.AppKey("site", Site)
@@ -31,12 +43,14 @@ def make_app(site: Site) -> web.Application:
     app = web.Application()
     app.on_response_prepare.append(_adorn)
     app.on_shutdown.append(_close)
+    app.on_cleanup.append(_clean_up)
     app[SITE] = site
     guard = Guard(site)
     add = partial(app.router.add_route, expect_handler=_expect)
     for route in ROUTES:
         add(route.method, route.path, guard.guarded(route))
-    for way in (*OPEN_ROUTES, *Monitoring(site, guard).routes(), _ELSEWHERE):
+    watched = (*Health(site).routes(), *Monitoring(site, guard).routes())
+    for way in (*OPEN_ROUTES, *watched, _ELSEWHERE):
         add(way.method, way.path, guard.open(way))
     return app
 
@@ -72,5 +86,10 @@ async def _close(app: web.Application) -> None:
     app[SITE].closing.set()
 
 
-async def _adorn(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+async def _clean_up(app: web.Application) -> None:
+    await app[SITE].readers.close()
+
+
+async def _adorn(request: web.Request, response: web.StreamResponse) -> None:
     adorn(response)
+    response.headers[REQUEST_ID] = request_id(request)

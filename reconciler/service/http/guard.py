@@ -15,6 +15,7 @@ from reconciler.service.http.callers import Caller, Callers
 from reconciler.service.http.limits import Bucket, Buckets
 from reconciler.service.http.problems import Problem, problem_of
 from reconciler.service.http.routing import Call, OpenRoute, Route, Site
+from reconciler.service.observe import access
 from reconciler.service.observe.metrics import Metrics
 
 logger = logging.getLogger("gateways.http")
@@ -40,18 +41,23 @@ class _Answers:
     """What becomes of the requests of one route, counted."""
 
     def __init__(self, metrics: Metrics, method: str, path: str) -> None:
+        self._path = path
         self._where = f"{method} {path}"
         self._seconds = metrics.requests.labels(method, path)
         self._classes = [metrics.answers.labels(method, path, f"{one}xx") for one in range(6)]
 
-    def counted(self, response: web.StreamResponse, began: float) -> web.StreamResponse:
-        self._seconds.observe(time.perf_counter() - began)
+    def counted(
+        self, request: web.Request, response: web.StreamResponse, began: float
+    ) -> web.StreamResponse:
+        seconds = time.perf_counter() - began
+        self._seconds.observe(seconds)
         self._classes[response.status // 100].inc()
+        access.tell(request, self._path, response.status, seconds)
         return response
 
     def refused(self, request: web.Request, error: Exception, began: float) -> web.StreamResponse:
         """Raises ConnectionError where an answer has begun: it must not look like a whole one."""
-        response = self.counted(refusal(error, self._where), began)
+        response = self.counted(request, refusal(error, self._where), began)
         if request.writer.output_size:
             raise ConnectionError("the answer had begun") from None
         return response
@@ -80,7 +86,7 @@ class Guard:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
                 return answers.refused(request, error, began)
-            return answers.counted(response, began)
+            return answers.counted(request, response, began)
 
         answers = _Answers(self._site.service.metrics, route.method, route.path)
         return handle
@@ -88,6 +94,7 @@ class Guard:
     async def _let_in(self, request: web.Request, route: Route) -> web.StreamResponse:
         caller = await self._known(request)
         principal = caller.principal
+        request[access.CALLER] = principal.token
         bucket = self._tokens.of(principal.token, time.monotonic())
         self._count(bucket)
         if not principal.role.allows(route.role):

@@ -12,6 +12,7 @@ from reconciler.service.http.bodies import read_body, read_json
 from reconciler.service.http.encoder import Encoder
 from reconciler.service.http.snapshots import Snapshots
 from reconciler.service.http.versions import Version
+from reconciler.service.mail.reading import Readers
 from reconciler.service.service import Service
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class HttpSettings:
 class Site:
     """What handlers act on.
 
-    `refreshing` are the tenants that log in again just now. `closing` is set when the service
-    ends: whoever waits for something then answers with what there is.
+    `readers` read what messages say. `refreshing` are the tenants that log in again just now.
+    `closing` is set when the service ends: whoever waits for something then answers with what
+    there is.
     """
 
     service: Service
@@ -49,6 +51,7 @@ class Site:
     settings: HttpSettings = field(default_factory=HttpSettings)
     encoder: Encoder = field(default_factory=Encoder)
     snapshots: Snapshots = field(default_factory=Snapshots)
+    readers: Readers = field(default_factory=Readers)
     refreshing: set[str] = field(default_factory=set)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 

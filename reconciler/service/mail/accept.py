@@ -10,13 +10,12 @@ from typing import Final, TypeVar
 from reconciler.clock import exact, stamp
 from reconciler.errors import Blocked, KeyReused, NotThere, PlatformUnavailable
 from reconciler.messages import OutgoingMessage, SentMessage
-from reconciler.model import Cause, Gateway, ProtocolType
+from reconciler.model import Cause, ProtocolType
 from reconciler.service.feed import About
-from reconciler.service.mail.compose import Composed, compose
-from reconciler.service.mail.outbox import Accepted, Outbox
+from reconciler.service.mail.compose import Composed, Letterhead, compose
+from reconciler.service.mail.outbox import Accepted, Outbox, Queued
 from reconciler.service.mail.settings import OutboxSettings
 from reconciler.service.service import Service
-from reconciler.service.store import Store
 
 T = TypeVar("T")
 
@@ -59,8 +58,8 @@ async def accept(
         exact(now),
     )
 
-    def look(connection: sqlite3.Connection) -> SentMessage | Gateway:
-        return _repeated(connection, tenant, wanted) or _gateway(connection, tenant, name)
+    def look(connection: sqlite3.Connection) -> SentMessage | Letterhead:
+        return _repeated(connection, tenant, wanted) or _letterhead(connection, tenant, name)
 
     found = await service.look(look)
     if isinstance(found, SentMessage):
@@ -68,12 +67,9 @@ async def accept(
     composed = await _made(
         message, lambda: compose(found, message, settings.limits, unique=wanted.id, now=now)
     )
-
-    def store(connection: sqlite3.Connection) -> SentMessage:
-        repeated = _repeated(connection, tenant, wanted)
-        return repeated or _stored(connection, tenant, wanted, composed, settings)
-
-    sent = await service.write(store)
+    sent = await service.write(
+        lambda connection: _stored(connection, tenant, wanted, composed, settings)
+    )
     service.feed.tell(About.OUTBOX, tenant, name)
     return sent
 
@@ -97,47 +93,53 @@ def _stored(
     settings: OutboxSettings,
 ) -> SentMessage:
     name, outbox = wanted.gateway, Outbox(connection, tenant)
-    _check(connection, tenant, name)
-    queued = outbox.queued(name)
-    if queued.messages >= settings.queue_messages:
+    if outbox.add(wanted, composed):
+        _check_room(name, outbox.count(name, 1, len(composed.content)), settings)
+    sent = _repeated(connection, tenant, wanted)
+    assert sent  # noqa: S101 - it is there, if only since now
+    return sent
+
+
+def _check_room(name: str, queued: Queued, settings: OutboxSettings) -> None:
+    if queued.messages > settings.queue_messages:
         raise QueueFull(
-            f"{queued.messages:,} messages of gateway {name!r} wait to be sent, and no more may",
+            f"{settings.queue_messages:,} messages of gateway {name!r} wait to be sent, and no "
+            "more may",
             for_space=False,
         )
-    if queued.bytes + len(composed.content) > settings.queue_bytes:
+    if queued.bytes > settings.queue_bytes:
         raise QueueFull(
             f"the messages of gateway {name!r} that wait to be sent take all the space they may",
             for_space=True,
         )
-    outbox.add(wanted, composed)
-    sent = outbox.find(name, wanted.id)
-    assert sent  # noqa: S101 - it was added just now
-    return sent
 
 
-def _gateway(connection: sqlite3.Connection, tenant: str, name: str) -> Gateway:
-    _check(connection, tenant, name)
-    actual = Store(connection, tenant).find(name)
-    assert actual  # noqa: S101 - checked just now
-    return actual.gateway
-
-
-def _check(connection: sqlite3.Connection, tenant: str, name: str) -> None:
+def _letterhead(connection: sqlite3.Connection, tenant: str, name: str) -> Letterhead:
+    """What messages of a gateway begin with, if it can send."""
     row = connection.execute(
-        "SELECT protocol_type, cause FROM gateways WHERE tenant = ? AND name = ?", (tenant, name)
+        "SELECT protocol_type, cause, default_email_address, default_user_name, encoding_mode "
+        "FROM gateways WHERE tenant = ? AND name = ?",
+        (tenant, name),
     ).fetchone()
     if row is None:
         raise NotThere(f"gateway {name!r} is not on the platform", "gateways status lists them")
-    if row[0] != ProtocolType.SMTP.value:
+    protocol, cause, address, user_name, charset = row
+    if protocol != ProtocolType.SMTP.value:
         raise Blocked(
-            f"gateway {name!r} receives mail over {row[0]} and sends none",
+            f"gateway {name!r} receives mail over {protocol} and sends none",
             "send through a gateway with protocol_type SMTP",
         )
-    if row[1] == Cause.UNDECLARED.value:
+    if cause == Cause.UNDECLARED.value:
         raise Blocked(
             f"gateway {name!r} is no longer declared, and its password was erased",
             "declare it again and apply, or send through another one",
         )
+    if address is None:
+        raise Blocked(
+            f"gateway {name!r} has no address to send from",
+            "declare its default_email_address, then apply",
+        )
+    return Letterhead(address, user_name, charset)
 
 
 async def _made(message: OutgoingMessage, make: Callable[[], T]) -> T:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from reconciler.clock import exact, stamp
-from reconciler.messages import RecipientState
-from reconciler.service.mail.queue import Claimed, Queue, Result
+from reconciler.messages import Recipient, RecipientState
+from reconciler.service.mail.queue import Claimed, Queue, Waiting, is_queued
 from reconciler.service.mail.results import Results
 from reconciler.service.service import Service
 from reconciler.service.sessions.transfer import Answer
@@ -58,37 +58,38 @@ class Attempts:
     def put_back(self, messages: Iterable[Claimed]) -> None:
         """Messages of which nothing went out, or not all; it does not count as an attempt."""
         for one in messages:
-            self._put_back(one.number, one.due)
+            self._put_back(one.waiting, one.due)
 
-    def _put_back(self, number: int, due: str) -> None:
-        epoch = self._service.epoch
-        self._results.add(number, lambda queue: queue.put_back(number, epoch, due))
+    def _put_back(self, waiting: Waiting, due: str) -> None:
+        self._results.add(waiting.number, lambda queue: queue.put_back(waiting, due))
 
     def answered(self, message: Claimed, answers: Sequence[Answer]) -> None:
-        self._service.metrics.message_bytes.labels("out").inc(message.size)
+        self._service.metrics.message_bytes.labels("out").inc(message.waiting.size)
         self._record(message, [(_meaning(answer), answer.text) for answer in answers])
 
     def unknown(self, message: Claimed, why: str) -> None:
         """It was handed over, and nobody can tell what became of it."""
-        self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.recipients))
+        self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.addresses))
 
     def cut(self, message: Claimed, why: str) -> None:
         """The session was lost before all of it had gone out."""
-        self._record(message, [(RecipientState.QUEUED, why)] * len(message.recipients))
+        self._record(message, [(RecipientState.QUEUED, why)] * len(message.addresses))
 
     def _record(self, message: Claimed, came_to: Sequence[tuple[RecipientState, str]]) -> None:
-        epoch, now = self._service.epoch, self._service.clock()
-        results = [
-            Result(position, state, text)
-            for (position, _), (state, text) in zip(message.recipients, came_to, strict=True)
-        ]
-        for one in results:
-            if one.state is not RecipientState.QUEUED:
-                self._service.metrics.sent.labels(one.state.value).inc()
-        due = exact(now + self._pause(message.attempts))
+        """What each of those that it was sent to has come to, in order."""
+        waiting, left = message.waiting, iter(came_to)
+        recipients = tuple(
+            Recipient(one.address, *next(left), one.attempts + 1) if is_queued(one) else one
+            for one in waiting.recipients
+        )
+        for state, _ in came_to:
+            if state is not RecipientState.QUEUED:
+                self._service.metrics.sent.labels(state.value).inc()
+        now = self._service.clock()
+        due = exact(now + self._pause(waiting.attempts))
         self._results.add(
-            message.number,
-            lambda queue: queue.record(message.number, epoch, results, now=stamp(now), due=due),
+            waiting.number,
+            lambda queue: queue.record(waiting, recipients, now=stamp(now), due=due),
         )
 
     def _pause(self, attempts: int) -> timedelta:

@@ -13,9 +13,8 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import Final
 
-from reconciler.errors import Blocked, UnfitMessage
+from reconciler.errors import UnfitMessage
 from reconciler.messages import MessageKind, OutgoingMessage
-from reconciler.model import Gateway
 from reconciler.service.mail.addresses import Address, parse_address
 from reconciler.service.mail.encoding import folded, header_text
 from reconciler.service.mail.parts import body, header
@@ -24,6 +23,15 @@ from reconciler.service.mail.settings import MessageLimits
 _MAX_SUBJECT: Final = 1_000
 _MAX_REFERENCES: Final = 100
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,500}>")
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What a gateway declares of its messages: from which address, by whom, in which charset."""
+
+    address: str
+    name: str | None
+    charset: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +49,15 @@ class Composed:
 
 
 def compose(
-    gateway: Gateway, message: OutgoingMessage, limits: MessageLimits, *, unique: str, now: datetime
+    head: Letterhead, message: OutgoingMessage, limits: MessageLimits, *, unique: str, now: datetime
 ) -> Composed:
     """Make the message; `unique` is what its Message-ID is made of, unless one is given.
 
     Raises:
         UnfitMessage: it cannot be sent as it is.
-        Blocked: the gateway has no address to send from.
 
     """
-    sender = _sender(gateway)
+    sender = parse_address(head.address, "default_email_address")
     if len(message.to) + len(message.cc) + len(message.bcc) > limits.recipients:
         raise UnfitMessage(
             "to", f"more than {limits.recipients} recipients", "send it to fewer at once"
@@ -66,18 +73,18 @@ def compose(
     message_id = _message_id(message.message_id, "message_id") or f"<{unique}@{sender.domain}>"
     lines = [
         ("Date", format_datetime(now)),
-        ("From", _from(gateway, message.kind, sender)),
+        ("From", _from(head, message.kind, sender)),
         ("To", _mailboxes(to) if to or cc else "undisclosed-recipients:;"),
         ("Cc", _mailboxes(cc)),
         ("Reply-To", reply_to.text if reply_to else ""),
-        ("Subject", _subject(message.subject, gateway.encoding_mode)),
+        ("Subject", _subject(message.subject, head.charset)),
         ("Message-ID", message_id),
         *_thread(message),
         # so that no other program answers it by itself (RFC 3834 5)
         ("Auto-Submitted", "auto-generated" if message.kind is MessageKind.NOTIFICATION else ""),
         ("MIME-Version", "1.0"),
     ]
-    content = header(lines) + body(message, gateway.encoding_mode)
+    content = header(lines) + body(message, head.charset)
     if len(content) > limits.size:
         raise UnfitMessage(
             "attachments" if message.attachments else "text",
@@ -88,21 +95,12 @@ def compose(
     return Composed(sender.text, recipients, message_id, content, utf8)
 
 
-def _sender(gateway: Gateway) -> Address:
-    if gateway.default_email_address is None:
-        raise Blocked(
-            f"gateway {gateway.name!r} has no address to send from",
-            "declare its default_email_address, then apply",
-        )
-    return parse_address(gateway.default_email_address, "default_email_address")
-
-
-def _from(gateway: Gateway, kind: MessageKind, sender: Address) -> str:
+def _from(head: Letterhead, kind: MessageKind, sender: Address) -> str:
     """The declared name stands before the address of an agent's mail, and of no notification's."""
-    name = gateway.default_user_name
+    name = head.name
     if not name or kind is MessageKind.NOTIFICATION:
         return sender.text
-    written = header_text(name, gateway.encoding_mode, "default_user_name")
+    written = header_text(name, head.charset, "default_user_name")
     if name.isascii() and "=?" not in name:
         written = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
     return f"{written}\r\n <{sender.text}>"

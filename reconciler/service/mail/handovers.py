@@ -30,10 +30,6 @@ class Noted:
     epoch: int
     messages: frozenset[tuple[int, int]]
 
-    def tells(self, epoch: int) -> bool:
-        """Whether what is not noted was not handed over by a process of that epoch."""
-        return self.epoch == epoch
-
     def handed_over(self, number: int, attempt: int) -> bool:
         return (number, attempt) in self.messages
 

@@ -59,6 +59,11 @@ class Kept:
     has_content: bool
     readings: int
 
+    @property
+    def was_read(self) -> bool:
+        """Whether it could be read before."""
+        return self.readings == _READ_WELL
+
 
 class Inbox:
     """One tenant's received messages, over one connection; writing needs a caller's transaction."""
@@ -100,8 +105,11 @@ class Inbox:
 
     def piece(self, number: int, part: int) -> bytes | None:
         """One piece of a message that `find` gave; None after the last."""
-        row = self._connection.execute(
-            "SELECT bytes FROM inbox_content WHERE message = ? AND part = ?", (number, part)
+        row = self._run(
+            "SELECT bytes FROM inbox_content WHERE message = "
+            "(SELECT number FROM inbox WHERE tenant = ? AND number = ?) AND part = ?",
+            number,
+            part,
         ).fetchone()
         return row[0] if row else None
 
@@ -155,6 +163,14 @@ class Inbox:
         self._connection.execute(
             "UPDATE inbox SET parse_attempts = parse_attempts + 1 "
             "WHERE number = ? AND parse_attempts >= 0",
+            (number,),
+        )
+
+    def discount_reading(self, number: int) -> None:
+        """Take an attempt back that was given up for another reason."""
+        self._connection.execute(
+            "UPDATE inbox SET parse_attempts = parse_attempts - 1 "
+            "WHERE number = ? AND parse_attempts > 0",
             (number,),
         )
 

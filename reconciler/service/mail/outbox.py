@@ -1,5 +1,6 @@
 """The rows of one tenant's outgoing messages: what was accepted, and what has become of it."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ PIECE: Final = 256 * 1024
 
 _LINE_END: Final = b"\r\n"
 _COLUMNS: Final = (
-    "number, id, gateway, kind, state, message_id, created_at, size, next_attempt_at, expires_at, "
-    "finished_at, (SELECT status FROM gateways WHERE gateways.tenant = outbox.tenant "
+    "id, gateway, kind, state, message_id, created_at, size, recipients, next_attempt_at, "
+    "expires_at, finished_at, (SELECT status FROM gateways WHERE gateways.tenant = outbox.tenant "
     "AND gateways.name = outbox.gateway)"
 )
 
@@ -87,18 +88,15 @@ class Outbox:
         ).fetchall()
         return tuple(self._restore(row) for row in rows)
 
-    def queued(self, gateway: str) -> Queued:
-        row = self._run(
-            "SELECT messages, bytes FROM outbox_queues WHERE tenant = ? AND gateway = ?", gateway
-        ).fetchone()
-        return Queued(*row) if row else Queued(0, 0)
-
-    def add(self, accepted: Accepted, composed: Composed) -> None:
+    def add(self, accepted: Accepted, composed: Composed) -> bool:
+        """Store a message and count it; False, and nothing stored, if its id was given before."""
         pieces = tuple(_pieces(composed.content))
-        number = self._connection.execute(
+        waiting = [Recipient(one, RecipientState.QUEUED) for one in composed.recipients]
+        row = self._connection.execute(
             "INSERT INTO outbox (tenant, id, gateway, kind, message_id, sender, utf8, size, parts, "
-            "request, state, created_at, expires_at, next_attempt_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            "request, recipients, state, created_at, expires_at, next_attempt_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING RETURNING number",
             (
                 self.tenant,
                 accepted.id,
@@ -110,43 +108,35 @@ class Outbox:
                 len(composed.content),
                 len(pieces),
                 accepted.request,
+                recipients_text(waiting),
                 MessageState.QUEUED.value,
                 accepted.created_at,
                 accepted.expires_at,
                 accepted.due,
             ),
-        ).fetchone()[0]
-        self._connection.executemany(
-            "INSERT INTO outbox_recipients (message, position, address, state) VALUES (?, ?, ?, ?)",
-            [
-                (number, position, address, RecipientState.QUEUED.value)
-                for position, address in enumerate(composed.recipients)
-            ],
-        )
+        ).fetchone()
+        if row is None:
+            return False
         self._connection.executemany(
             "INSERT INTO outbox_content VALUES (?, ?, ?)",
-            [(number, part, piece) for part, piece in enumerate(pieces)],
+            [(row[0], part, piece) for part, piece in enumerate(pieces)],
         )
-        self.count(accepted.gateway, 1, len(composed.content))
+        return True
 
-    def count(self, gateway: str, messages: int, size: int) -> None:
-        """Count what is kept of a gateway's mail."""
-        self._connection.execute(
+    def count(self, gateway: str, messages: int, size: int) -> Queued:
+        """Count what is kept of a gateway's mail; how much it is then."""
+        row = self._connection.execute(
             "INSERT INTO outbox_queues VALUES (?, ?, ?, ?) ON CONFLICT (tenant, gateway) DO UPDATE "
             "SET messages = outbox_queues.messages + excluded.messages, "
-            "bytes = outbox_queues.bytes + excluded.bytes",
+            "bytes = outbox_queues.bytes + excluded.bytes RETURNING messages, bytes",
             (self.tenant, gateway, messages, size),
-        )
+        ).fetchone()
+        return Queued(*row)
 
     def _restore(self, row: Sequence[Any]) -> SentMessage:
-        number, message_id, gateway, kind, state, header_id, created, size, due, *rest = row
-        expires, finished, status = rest
+        message_id, gateway, kind, state, header_id, created, size, recipients, *rest = row
+        due, expires, finished, status = rest
         held = state == MessageState.QUEUED.value and status == StatusState.DISCONNECTED.value
-        recipients = self._connection.execute(
-            "SELECT address, state, answer, attempts FROM outbox_recipients "
-            "WHERE message = ? ORDER BY position",
-            (number,),
-        )
         return SentMessage(
             message_id,
             gateway,
@@ -155,7 +145,7 @@ class Outbox:
             header_id,
             created,
             size,
-            tuple(Recipient(one[0], RecipientState(one[1]), *one[2:]) for one in recipients),
+            recipients_from(recipients),
             due.partition(".")[0] + "Z" if due and not held else None,
             None if finished else expires,
         )
@@ -164,9 +154,23 @@ class Outbox:
         return self._connection.execute(statement, (self.tenant, *values))
 
 
-def state_of(recipients: Iterable[str]) -> MessageState:
+def recipients_text(recipients: Iterable[Recipient]) -> str:
+    """As the database has them."""
+    return json.dumps(
+        [(one.address, one.state.value, one.answer, one.attempts) for one in recipients]
+    )
+
+
+def recipients_from(text: str) -> tuple[Recipient, ...]:
+    return tuple(
+        Recipient(address, RecipientState(state), answer, attempts)
+        for address, state, answer, attempts in json.loads(text)
+    )
+
+
+def state_of(recipients: Iterable[Recipient]) -> MessageState:
     """The state of a message by those of its recipients, whatever its gateway's."""
-    found = {RecipientState(one) for one in recipients}
+    found = {one.state for one in recipients}
     if RecipientState.QUEUED in found:
         return MessageState.QUEUED
     if RecipientState.UNKNOWN in found:

@@ -1,13 +1,13 @@
 """The queue as those who send work on it: what is due, what is under way, what came of it."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from reconciler.messages import MessageState, RecipientState
+from reconciler.messages import MessageState, Recipient, RecipientState
 from reconciler.service.mail.handovers import Noted
-from reconciler.service.mail.outbox import Outbox, state_of
+from reconciler.service.mail.outbox import Outbox, recipients_from, recipients_text, state_of
 
 _FATE_UNKNOWN: Final = (
     "the service stopped after handing the message over, before the server's answer was stored"
@@ -15,27 +15,40 @@ _FATE_UNKNOWN: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message under way. `recipients` are those that are still to be sent to, by position."""
+class Waiting:
+    """A message that is not settled. `owner` is the epoch of the process that it is under way by.
+
+    It is 0 for one that is not under way.
+    """
 
     number: int
-    sender: str
-    utf8: bool
     size: int
-    parts: int
     attempts: int
-    due: str
-    recipients: tuple[tuple[int, str], ...]
-    first: bytes = field(repr=False)
+    owner: int
+    recipients: tuple[Recipient, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one recipient in an attempt."""
+class Claimed:
+    """A message that is under way, with its first piece; `due` is when it was to be sent."""
 
-    position: int
-    state: RecipientState
-    answer: str
+    waiting: Waiting
+    sender: str
+    utf8: bool
+    parts: int
+    due: str
+    first: bytes = field(repr=False)
+
+    @property
+    def number(self) -> int:
+        return self.waiting.number
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that it is still to be sent to."""
+        return tuple(
+            one.address for one in self.waiting.recipients if one.state is RecipientState.QUEUED
+        )
 
 
 class Queue:
@@ -56,49 +69,26 @@ class Queue:
     def claim(self, epoch: int, now: str, most: int) -> tuple[Claimed, ...]:
         """Take what is due, in order: it is under way from now on, and nobody else's."""
         rows = self._run(
-            "SELECT number, sender, utf8, size, parts, attempts, next_attempt_at "
-            "FROM outbox WHERE tenant = ? AND gateway = ? AND next_attempt_at <= ? "
+            "SELECT number, size, attempts, recipients, sender, utf8, parts, next_attempt_at, "
+            "bytes FROM outbox JOIN outbox_content ON message = number AND part = 0 "
+            "WHERE tenant = ? AND gateway = ? AND next_attempt_at <= ? "
             "ORDER BY next_attempt_at, number LIMIT ?",
             now,
             most,
         ).fetchall()
-        return tuple(self._claimed(row, epoch) for row in rows)
-
-    def _claimed(self, row: Sequence[Any], epoch: int) -> Claimed:
-        number, sender, utf8, size, parts, attempts, due = row
-        self._connection.execute(
+        self._connection.executemany(
             "UPDATE outbox SET in_flight = ?, next_attempt_at = NULL WHERE number = ?",
-            (epoch, number),
+            [(epoch, row[0]) for row in rows],
         )
-        return Claimed(
-            number,
-            sender,
-            bool(utf8),
-            size,
-            parts,
-            attempts,
-            due,
-            self.waiting_recipients(number),
-            self.piece(number, 0),
+        return tuple(
+            Claimed(
+                Waiting(number, size, attempts, epoch, recipients_from(recipients)),
+                sender,
+                bool(utf8),
+                *rest,
+            )
+            for number, size, attempts, recipients, sender, utf8, *rest in rows
         )
-
-    def waiting_recipients(self, number: int) -> tuple[tuple[int, str], ...]:
-        """Position and address of those that a message is still to be sent to."""
-        rows = self._connection.execute(
-            "SELECT position, address FROM outbox_recipients "
-            "WHERE message = ? AND state = 'queued' ORDER BY position",
-            (number,),
-        )
-        return tuple(rows)
-
-    def under_way(self, epoch: int) -> tuple[tuple[int, int], ...]:
-        """Messages that a process works on, each with its attempt."""
-        rows = self._run(
-            "SELECT number, attempts FROM outbox WHERE tenant = ? AND gateway = ? "
-            "AND in_flight = ?",
-            epoch,
-        )
-        return tuple(rows)
 
     def piece(self, number: int, part: int) -> bytes:
         row = self._connection.execute(
@@ -106,75 +96,96 @@ class Queue:
         ).fetchone()
         return bytes(row[0])
 
-    def put_back(self, number: int, epoch: int, due: str) -> None:
+    def put_back(self, waiting: Waiting, due: str) -> None:
         """A message that was not handed over; it waits until it is due."""
         self._connection.execute(
             "UPDATE outbox SET in_flight = 0, next_attempt_at = ? "
             "WHERE number = ? AND in_flight = ?",
-            (due, number, epoch),
+            (due, waiting.number, waiting.owner),
         )
 
     def record(
-        self, number: int, epoch: int, results: Iterable[Result], *, now: str, due: str
+        self, waiting: Waiting, recipients: Sequence[Recipient], *, now: str, due: str
     ) -> bool:
-        """Store what an attempt came to; `due` is when the next is made, if there is to be one.
+        """Store what has become of a message; `due` is when the next attempt is, if one is needed.
 
-        False, and nothing stored, if the message is no longer under way by this process.
+        False, and nothing stored, if somebody else has it under way now.
         """
-        ours = self._connection.execute(
-            "UPDATE outbox SET in_flight = 0, attempts = attempts + 1 "
-            "WHERE number = ? AND in_flight = ?",
-            (number, epoch),
+        state = state_of(recipients)
+        waits = state is MessageState.QUEUED
+        written = self._connection.execute(
+            "UPDATE outbox SET recipients = ?, state = ?, attempts = ?, in_flight = 0, "
+            "next_attempt_at = ?, finished_at = ? WHERE number = ? AND in_flight = ?",
+            (
+                recipients_text(recipients),
+                state.value,
+                max(one.attempts for one in recipients),
+                due if waits else None,
+                None if waits else now,
+                waiting.number,
+                waiting.owner,
+            ),
         )
-        if ours.rowcount != 1:
+        if written.rowcount != 1:
             return False
-        self._connection.executemany(
-            "UPDATE outbox_recipients SET state = ?, answer = ?, attempts = attempts + 1 "
-            "WHERE message = ? AND position = ?",
-            [(one.state.value, one.answer, number, one.position) for one in results],
-        )
-        self.settle(number, now=now, due=due)
+        if not waits and state is not MessageState.UNKNOWN:
+            self._drop_content(waiting)
         return True
 
-    def settle(self, number: int, *, now: str, due: str) -> MessageState:
-        """Make of the recipients' states the message's, and let go of what nobody needs."""
-        states = self._connection.execute(
-            "SELECT state FROM outbox_recipients WHERE message = ?", (number,)
-        )
-        state = state_of(row[0] for row in states)
-        waits = state is MessageState.QUEUED
-        self._connection.execute(
-            "UPDATE outbox SET state = ?, next_attempt_at = ?, finished_at = ? WHERE number = ?",
-            (state.value, due if waits else None, None if waits else now, number),
-        )
-        if not waits and state is not MessageState.UNKNOWN:
-            self._drop_content(number)
-        return state
+    def find(self, message_id: str) -> Waiting | None:
+        return next(iter(self._waiting("id = ?", message_id)), None)
 
-    def _drop_content(self, number: int) -> None:
-        tenant, gateway = self._gateway
+    def under_way(self, epoch: int) -> tuple[Waiting, ...]:
+        """Messages that a process works on."""
+        return self._waiting("in_flight = ?", epoch)
+
+    def expired(self, now: str, most: int) -> tuple[Waiting, ...]:
+        """Messages that have waited for too long."""
+        return self._waiting(
+            "finished_at IS NULL AND in_flight = 0 AND expires_at <= ? LIMIT ?", now, most
+        )
+
+    def _waiting(self, condition: str, *values: Any) -> tuple[Waiting, ...]:
+        rows = self._run(
+            "SELECT number, size, attempts, in_flight, recipients FROM outbox "  # noqa: S608
+            f"WHERE tenant = ? AND gateway = ? AND {condition}",
+            *values,
+        )
+        return tuple(
+            Waiting(number, size, attempts, owner, recipients_from(text))
+            for number, size, attempts, owner, text in rows
+        )
+
+    def _drop_content(self, waiting: Waiting) -> None:
+        """What is settled is never sent again."""
         dropped = self._connection.execute(
-            "DELETE FROM outbox_content WHERE message = ?", (number,)
+            "DELETE FROM outbox_content WHERE message = ?", (waiting.number,)
         )
         if dropped.rowcount:
-            size = self._connection.execute(
-                "SELECT size FROM outbox WHERE number = ?", (number,)
-            ).fetchone()[0]
-            Outbox(self._connection, tenant).count(gateway, -1, -size)
-
-    def finish(
-        self, number: int, states: Sequence[RecipientState], became: RecipientState, answer: str
-    ) -> None:
-        """Settle, without an attempt, the recipients that are in one of some states."""
-        for state in states:
-            self._connection.execute(
-                "UPDATE outbox_recipients SET state = ?, answer = CASE WHEN answer = '' THEN ? "
-                "ELSE ? || ': ' || answer END WHERE message = ? AND state = ?",
-                (became.value, answer, answer, number, state.value),
-            )
+            tenant, gateway = self._gateway
+            Outbox(self._connection, tenant).count(gateway, -1, -waiting.size)
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statement, (*self._gateway, *values))
+
+
+def settled(
+    recipients: Iterable[Recipient],
+    of: Callable[[Recipient], bool],
+    state: RecipientState,
+    answer: str,
+) -> tuple[Recipient, ...]:
+    """Some recipients in another state, without an attempt; what was said of them stays there."""
+    return tuple(
+        replace(one, state=state, answer=f"{answer}: {one.answer}" if one.answer else answer)
+        if of(one)
+        else one
+        for one in recipients
+    )
+
+
+def is_queued(recipient: Recipient) -> bool:
+    return recipient.state is RecipientState.QUEUED
 
 
 def judge_interrupted(
@@ -185,28 +196,23 @@ def judge_interrupted(
     What was not noted as handed over is due again. Of the rest nobody can tell, and of nothing
     where there are no notes.
     """
-    rows = connection.execute(
-        "SELECT number, tenant, gateway, attempts, in_flight FROM outbox "
+    gateways = connection.execute(
+        "SELECT DISTINCT tenant, gateway, in_flight FROM outbox "
         "WHERE in_flight <> 0 AND in_flight <> ?",
         (epoch,),
     ).fetchall()
-    for number, tenant, gateway, attempts, owner in rows:
-        known = noted is not None and noted.tells(owner)
-        again = known and noted is not None and not noted.handed_over(number, attempts)
-        _judge(Queue(connection, tenant, gateway), number, owner, now, again=again)
+    for tenant, gateway, owner in gateways:
+        known = noted if noted and noted.epoch == owner else None
+        judge_abandoned(Queue(connection, tenant, gateway), owner, known, now)
 
 
-def judge_abandoned(queue: Queue, epoch: int, noted: Noted, now: str) -> None:
-    """The same for what this process has left under way of one gateway, and no longer works on."""
-    for number, attempts in queue.under_way(epoch):
-        again = not noted.handed_over(number, attempts)
-        _judge(queue, number, epoch, now, again=again)
-
-
-def _judge(queue: Queue, number: int, epoch: int, now: str, *, again: bool) -> None:
-    if again:
-        queue.put_back(number, epoch, now)
-    else:
-        waiting = queue.waiting_recipients(number)
-        unknown = [Result(one, RecipientState.UNKNOWN, _FATE_UNKNOWN) for one, _ in waiting]
-        queue.record(number, epoch, unknown, now=now, due=now)
+def judge_abandoned(queue: Queue, owner: int, noted: Noted | None, now: str) -> None:
+    """The same for what one process has under way of one gateway, and no longer works on."""
+    for waiting in queue.under_way(owner):
+        if noted and not noted.handed_over(waiting.number, waiting.attempts):
+            queue.put_back(waiting, now)
+        else:
+            recipients = settled(
+                waiting.recipients, is_queued, RecipientState.UNKNOWN, _FATE_UNKNOWN
+            )
+            queue.record(waiting, recipients, now=now, due=now)

@@ -39,10 +39,9 @@ _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 async def receive_imap(held: Held) -> float:
     """The work of an IMAP session: until cancelled, or the session is better opened anew."""
-    assert isinstance(held.session, ImapSession)  # noqa: S101 - the gateway's protocol says so
     intake = Intake(held)
     try:
-        await _Receiving(held, held.session, intake).run()
+        await _Receiving(held, intake).run()
     except Reopen:
         return REOPEN_SECONDS
     except Unsound:
@@ -51,6 +50,21 @@ async def receive_imap(held: Held) -> float:
         held.session.wire.usable = False  # a message may be half read
         logger.warning("nothing is fetched for %s now: %s", held.name, error.message)
         return intake.settings.pause_seconds
+
+
+async def look_imap(held: Held) -> bool:
+    """Fetch what is new, once; False if another session is needed for the rest of it.
+
+    Raises:
+        PlatformUnavailable: it cannot be stored.
+        SessionError: the session was lost.
+
+    """
+    try:
+        await _Receiving(held, Intake(held)).look()
+    except Reopen:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +93,9 @@ class Numbers:
 class _Receiving:
     """One open session's."""
 
-    def __init__(self, held: Held, session: ImapSession, intake: Intake) -> None:
+    def __init__(self, held: Held, intake: Intake) -> None:
+        session = held.session
+        assert isinstance(session, ImapSession)  # noqa: S101 - the gateway's protocol says so
         validity = session.inbox.uid_validity
         self._held = held
         self._session = session
@@ -94,15 +110,19 @@ class _Receiving:
     async def run(self) -> NoReturn:
         await self._session.learn_again()
         self._idles = "IDLE" in self._session.capabilities
-        await self._intake.clear()
-        await self._begin()
+        came = await self.look()
         while True:
-            came = await self._catch_up()
-            await self._forget()
             if self._session.changed and not came:
                 await self._pause(_REST_SECONDS)  # it says so all the time: do not run in circles
                 self._session.changed = False
             await self._wait()
+            came = await self._catch_up()
+
+    async def look(self) -> bool:
+        """Everything that is there now; whether any of it was new."""
+        await self._intake.clear()
+        await self._begin()
+        return await self._catch_up()
 
     async def _begin(self) -> None:
         """Find out where to go on; mostly nothing needs to be asked for that."""
@@ -184,6 +204,7 @@ class _Receiving:
             came, fruitless = came or bool(uids), fruitless + (not uids)
             if not self._session.changed and len(uids) < _SEARCHED:
                 break
+        await self._forget()
         return came
 
     async def _wait(self) -> None:

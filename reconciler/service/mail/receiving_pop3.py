@@ -41,25 +41,38 @@ _SORTING: Final = "sorting"
 
 async def receive_pop3(held: Held) -> float:
     """The work of a POP3 session: one look, then others may have the maildrop."""
-    assert isinstance(held.session, Pop3Session)  # noqa: S101 - the gateway's protocol says so
-    intake = Intake(held)
+    settings = held.service.settings.receiving
     try:
-        finished = await _Look(held, held.session, intake).run()
-    except Reopen:
-        return REOPEN_SECONDS
+        finished = await look_pop3(held)
     except Unsound:
         raise
     except PlatformUnavailable as error:
         held.session.wire.usable = False  # a message may be half read
         logger.warning("nothing is fetched for %s now: %s", held.name, error.message)
-        return intake.settings.pause_seconds
-    return intake.settings.poll_seconds if finished else REOPEN_SECONDS
+        return settings.pause_seconds
+    return settings.poll_seconds if finished else REOPEN_SECONDS
+
+
+async def look_pop3(held: Held) -> bool:
+    """Fetch what is new, once; False if another session is needed for the rest of it.
+
+    Raises:
+        PlatformUnavailable: it cannot be stored.
+        SessionError: the session was lost.
+
+    """
+    try:
+        return await _Look(held, Intake(held)).run()
+    except Reopen:
+        return False
 
 
 class _Look:
     """One look at the maildrop of an open session."""
 
-    def __init__(self, held: Held, session: Pop3Session, intake: Intake) -> None:
+    def __init__(self, held: Held, intake: Intake) -> None:
+        session = held.session
+        assert isinstance(session, Pop3Session)  # noqa: S101 - the gateway's protocol says so
         self._held = held
         self._intake = intake
         self._drop = Maildrop(session)

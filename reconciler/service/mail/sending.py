@@ -198,14 +198,9 @@ class Sender:
         handovers, attempts = self._service.handovers, self._attempts
         transfer = Transfer(
             session,
-            Envelope(
-                message.sender,
-                tuple(address for _, address in message.recipients),
-                message.size,
-                message.utf8,
-            ),
-            lambda: handovers.note(message.number, message.attempts),
-            careful=message.attempts > 0,
+            Envelope(message.sender, message.addresses, message.waiting.size, message.utf8),
+            lambda: handovers.note(message.number, message.waiting.attempts),
+            careful=message.waiting.attempts > 0,
             farewell=self._settings.farewell,
         )
         try:

@@ -37,7 +37,7 @@ class Outcome(Enum):
     """What an attempt came to: taken, to be tried again, or not wanted any more."""
 
     TAKEN = "taken"
-    AGAIN = "again"
+    AGAIN = "failed"
     GONE = "gone"
 
 

@@ -14,6 +14,8 @@ CREATE TABLE outbox (
     parts INTEGER NOT NULL,
     -- a digest of what was asked for, which tells a repeated request from another
     request TEXT NOT NULL,
+    -- JSON: a list of address, state, answer and attempts of each
+    recipients TEXT NOT NULL,
     state TEXT NOT NULL,
     created_at TEXT NOT NULL,
     expires_at TEXT NOT NULL,
@@ -33,24 +35,13 @@ WHERE next_attempt_at IS NOT NULL;
 
 CREATE INDEX outbox_in_flight ON outbox (in_flight) WHERE in_flight <> 0;
 
-CREATE INDEX outbox_waiting ON outbox (expires_at) WHERE finished_at IS NULL;
+CREATE INDEX outbox_waiting ON outbox (tenant, gateway, expires_at) WHERE finished_at IS NULL;
 
 -- the few that somebody should look at, so that they are counted without reading all
 CREATE INDEX outbox_troubled ON outbox (tenant, gateway, number)
 WHERE state IN ('failed', 'partly sent', 'unknown');
 
 CREATE INDEX outbox_finished ON outbox (finished_at) WHERE finished_at IS NOT NULL;
-
-CREATE TABLE outbox_recipients (
-    message INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    address TEXT NOT NULL,
-    state TEXT NOT NULL,
-    answer TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (message, position),
-    FOREIGN KEY (message) REFERENCES outbox (number) ON DELETE CASCADE
-);
 
 -- A message in pieces of whole lines, until nobody needs it any more.
 CREATE TABLE outbox_content (

@@ -51,5 +51,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_in_order
 ON deliveries (webhook, state, gateway, number, next_attempt_at);
 
+CREATE INDEX deliveries_given_up ON deliveries (webhook, number) WHERE state = 'given up';
+
 CREATE INDEX deliveries_put_off
 ON deliveries (webhook) WHERE state = 'waiting' AND attempts >= 3 AND spared = 0;

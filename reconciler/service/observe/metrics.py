@@ -60,6 +60,14 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        for family, values in (
+            (self.sent, ("sent", "failed", "unknown")),
+            (self.received, ("IMAP", "POP3")),
+            (self.message_bytes, ("in", "out")),
+            (self.deliveries, ("taken", "failed", "gone")),
+        ):
+            for value in values:  # a series that begins at 1 shows no increase
+                family.labels(value)
         self.given_up = Counter(
             "gateways_webhook_given_up",
             "Announcements that were given up; they are kept, and can be sent again.",

@@ -1,6 +1,6 @@
 """What is known of sessions now and is stored nowhere: for the page, and for the metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -40,6 +40,7 @@ class Facts:
 class Counts:
     """All gateways of this process. `reconnects` and `failures` count from its start.
 
+    `certificates` are the moments when those of the servers end, as the last sessions saw them.
     `waiting` is how many wait for their turn to connect: for the pace of their mail host, or for it
     to answer.
     """
@@ -48,3 +49,4 @@ class Counts:
     reconnects: int
     failures: Mapping[FailureKind, int]
     waiting: int
+    certificates: Collection[datetime] = ()

@@ -49,6 +49,7 @@ class Supervisor:
         if session_settings.resolve is None:
             session_settings = replace(session_settings, resolve=Resolver().resolve)
         door = Door(ledger, settings, session_settings, sessions)
+        self.running = False
         self._service = service
         self._settings = settings
         self._ledger = ledger
@@ -66,6 +67,7 @@ class Supervisor:
             PlatformUnavailable: the database failed, or another process took the gateways over.
 
         """
+        self.running = True
         try:
             with self._service.feed.listen(About.GATEWAY, About.OUTBOX) as listener:
                 async with asyncio.TaskGroup() as group:
@@ -75,6 +77,7 @@ class Supervisor:
         except ExceptionGroup as all_of_them:
             raise all_of_them.exceptions[0] from None
         finally:
+            self.running = False
             await self._end()
 
     async def settled(self, tenant: str, name: str, *, seconds: float) -> ActualGateway:
@@ -124,6 +127,7 @@ class Supervisor:
             sum(one.reconnects for one in keepers),
             dict(self._ground.failures),
             sum(one.held is None and one.pause.waiting in turns for one in keepers),
+            [one.certificate_expires for one in keepers if one.certificate_expires],
         )
 
     async def _follow(self) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,20 @@ class Stage:
         return await self.write(
             lambda writes, asked: writes.create(desired(gateway, password), asked)
         )
+
+    async def create_all(self, gateways: Iterable[tuple[Gateway, str | None]]) -> None:
+        """Create many in one transaction."""
+        wanted = [desired(gateway, password) for gateway, password in gateways]
+
+        def job(connection: sqlite3.Connection) -> None:
+            store = Store(connection, self.tenant)
+            writes = Writes(store, self.service.vault, "ours", self.service.clock)
+            for one in wanted:
+                writes.create(one, Asked(Actor("alice"), f"write-{next(_numbers)}", None))
+
+        await self.service.write(job)
+        for one in wanted:
+            self.service.feed.tell(About.GATEWAY, self.tenant, one.gateway.name)
 
     async def edit(
         self, gateway: Gateway, password: str | None = PASSWORD, *, reconnect: bool = True

@@ -128,7 +128,11 @@ class SimulatedSession:
     """What the supervisor needs of a session."""
 
     def __init__(
-        self, host: SimulatedHost, gateway: Gateway, password: Secret | None, settings: SessionSettings
+        self,
+        host: SimulatedHost,
+        gateway: Gateway,
+        password: Secret | None,
+        settings: SessionSettings,
     ) -> None:
         self.gateway = gateway
         self.wire = self

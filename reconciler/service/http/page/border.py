@@ -15,7 +15,7 @@ from aiohttp import web
 
 from reconciler.service.http.bodies import read_body
 from reconciler.service.http.guard import Guard, problem_for
-from reconciler.service.http.page.rendering import Rendering
+from reconciler.service.http.page.rendering import HEADERS, Rendering
 from reconciler.service.http.page.view import View
 from reconciler.service.http.page.visits import LASTS, Visit, Visits
 from reconciler.service.http.problems import Problem
@@ -194,7 +194,7 @@ async def read_form(request: web.Request, site: Site) -> Form:
 
 
 def see_other(where: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": where})
+    return web.Response(status=303, headers={**HEADERS, "Location": where})
 
 
 def _is_loopback(host: str) -> bool:

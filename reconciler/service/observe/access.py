@@ -1,0 +1,47 @@
+"""The access log: a line for each request that was answered, with what ties it to its caller's.
+
+It names the route and never the path or the query, which may hold what is nobody's affair.
+"""
+
+import logging
+import re
+import secrets
+from typing import Final
+
+from aiohttp import web
+
+logger = logging.getLogger("gateways.access")
+
+REQUEST_ID: Final = "X-Request-Id"
+
+CALLER: Final = "gateways.caller"
+"""Where a request has the id of the token that it was let in with."""
+
+_ID: Final = "gateways.id"
+_SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by a program: told only to who asked for everything."""
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The number that the caller gave his request, if it is fit to be seen, else one of ours."""
+    if _ID not in request:
+        given = request.headers.get(REQUEST_ID, "")
+        request[_ID] = given if _SANE.fullmatch(given) else secrets.token_hex(8)
+    found: str = request[_ID]
+    return found
+
+
+def tell(request: web.Request, route: str, status: int, seconds: float) -> None:
+    level = logging.DEBUG if route in _QUIET else logging.INFO
+    if logger.isEnabledFor(level):
+        about = {
+            "method": request.method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+            "request": request_id(request),
+        }
+        if CALLER in request:
+            about["token"] = request[CALLER]
+        logger.log(level, "answered", extra=about)

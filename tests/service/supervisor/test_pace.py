@@ -1,0 +1,115 @@
+"""No second, wherever it begins, has more new connections than a mail server is owed."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from reconciler.service.supervisor.pace import Pace
+from tests.service.supervisor.virtual import VirtualLoop, busiest, virtually
+
+PER_HOST, IN_ALL = 50, 200
+
+
+def loop() -> VirtualLoop:
+    running = asyncio.get_running_loop()
+    assert isinstance(running, VirtualLoop)
+    return running
+
+
+async def turns(pace: Pace, count: int, moments: list[float]) -> None:
+    async def one() -> None:
+        await pace.turn()
+        moments.append(loop().time())
+
+    await asyncio.gather(*(one() for _ in range(count)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_second_has_more_than_the_limit(seed: int) -> None:
+    """G11: bursts, pauses, and a process that stands still now and then change nothing."""
+
+    async def main() -> tuple[list[list[float]], list[float]]:
+        chance = random.Random(seed)
+        whole = Pace(IN_ALL)
+        hosts: list[list[float]] = [[] for _ in range(8)]
+        paces = [Pace(PER_HOST, whole) for _ in hosts]
+
+        async def stand_still() -> None:
+            while True:
+                await asyncio.sleep(chance.expovariate(2))
+                loop().jump(chance.choice((0.003, 0.03, 0.3, 3)))  # nothing runs meanwhile
+
+        standing_still = asyncio.create_task(stand_still())
+        for _ in range(4):
+            bursts = (chance.choice((1, 49, 50, 51, 200)) for _ in hosts)
+            await asyncio.gather(*map(turns, paces, bursts, hosts))
+            await asyncio.sleep(chance.choice((0, 0.5, 0.99, 1.01, 60)))
+        standing_still.cancel()
+        return hosts, sorted(moment for moments in hosts for moment in moments)
+
+    hosts, everything = virtually(main())
+    assert max(busiest(moments) for moments in hosts) <= PER_HOST
+    assert busiest(everything) <= IN_ALL
+
+
+def test_a_long_queue_gets_almost_what_the_limit_allows() -> None:
+    """G11: also where the clock is late by a millisecond or two each time, as clocks are."""
+
+    async def main() -> list[float]:
+        moments: list[float] = []
+
+        async def be_late() -> None:
+            while True:
+                await asyncio.sleep(0.005)
+                loop().jump(random.uniform(0, 0.004))
+
+        late = asyncio.create_task(be_late())
+        await turns(Pace(PER_HOST, Pace(IN_ALL)), 2_000, moments)
+        late.cancel()
+        return moments
+
+    moments = virtually(main())
+    assert busiest(moments) <= PER_HOST
+    assert moments[-1] - moments[0] < 1.06 * len(moments) / PER_HOST
+
+
+def waits(moments: Sequence[float], began: float) -> float:
+    return max(moments) - began
+
+
+def test_a_host_with_a_long_queue_keeps_no_other_waiting() -> None:
+    """G11: ten hosts with a thousand each, and one gateway elsewhere."""
+
+    async def main() -> float:
+        whole = Pace(IN_ALL)
+        storms = [asyncio.create_task(turns(Pace(PER_HOST, whole), 1_000, [])) for _ in range(10)]
+        await asyncio.sleep(10)
+        began, moments = loop().time(), list[float]()
+        await turns(Pace(PER_HOST, whole), 1, moments)
+        for storm in storms:
+            storm.cancel()
+        await asyncio.gather(*storms, return_exceptions=True)
+        return waits(moments, began)
+
+    assert virtually(main()) < 0.1
+
+
+def test_whoever_gives_up_waiting_takes_no_turn() -> None:
+    async def main() -> float:
+        pace = Pace(PER_HOST)
+        moments: list[float] = []
+        began = loop().time()
+        patient = asyncio.create_task(turns(pace, 5, moments))
+        await asyncio.sleep(0)
+        hasty = [asyncio.create_task(pace.turn()) for _ in range(1_000)]
+        await asyncio.sleep(0.01)
+        for one in hasty:
+            one.cancel()
+        await asyncio.gather(*hasty, return_exceptions=True)
+        await patient
+        await turns(pace, 1, moments)
+        return waits(moments, began)
+
+    assert virtually(main()) < 0.2
