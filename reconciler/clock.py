@@ -17,12 +17,12 @@ def now() -> datetime:
 
 def stamp(moment: datetime) -> str:
     """UTC, ISO 8601, whole seconds, with a Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def exact(moment: datetime) -> str:
     """The same to the microsecond: as text it sorts by time, which a lease relies on."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def created_at() -> str:

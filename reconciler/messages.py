@@ -122,12 +122,14 @@ class InboxPage:
     """Messages in the order in which they were stored; `cursor` asks for what comes after them.
 
     `dropped` is how many came between the cursor that was asked with and the first of these, and
-    are no longer kept.
+    are no longer kept. `unfetched` says why nothing could be fetched just now, where that was
+    tried.
     """
 
     messages: tuple[ReceivedMessage, ...]
     cursor: str
     dropped: int = 0
+    unfetched: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A certificate travels once, by its digest; a password goes in and never comes ou
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from types import NoneType
 from typing import Any, Final
 
@@ -14,14 +15,17 @@ from reconciler.model import (
     Cause,
     Certificate,
     DesiredGateway,
+    EncryptionMode,
     Failure,
     FailureKind,
     Fingerprint,
     Gateway,
-    Place,
-    Secret,
+    ProtocolType,
+    ReceiveFrom,
+    State,
     Status,
     StatusState,
+    WhenFailed,
 )
 
 Json = dict[str, Any]
@@ -35,23 +39,6 @@ def gateway_data(gateway: Gateway) -> Json:
         {"file": certificate.file, "digest": certificate.digest} if certificate else None
     )
     return data
-
-
-def gateway_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> Gateway:
-    """Read what `gateway_data` wrote; `pems` holds the certificates by their digests.
-
-    Raises:
-        LookupError, TypeError, ValueError: it is not what `gateway_data` writes.
-
-    """
-    for key, kinds in _GATEWAY:
-        if type(data[key]) not in kinds:
-            raise TypeError(key)
-    named = data[CERTIFICATE_FIELD]
-    certificate = _certificate_from(named, pems) if named else None
-    if data["labels"]:
-        _expect_texts(data["labels"])
-    return Gateway.of(data["name"], data, certificate)
 
 
 def desired_data(desired: DesiredGateway) -> Json:
@@ -69,25 +56,6 @@ def desired_data(desired: DesiredGateway) -> Json:
     }
 
 
-def desired_from(data: Mapping[str, Any]) -> DesiredGateway:
-    """Read what `desired_data` wrote.
-
-    Raises:
-        LookupError, TypeError, ValueError: it is not what `desired_data` writes.
-
-    """
-    password = data["password"]
-    value, fingerprint = _text_or_none(password["value"]), _text_or_none(password["fingerprint"])
-    return DesiredGateway(
-        gateway_from(data["gateway"], data["certificates"]),
-        _nowhere,
-        ciphertext=_text_or_none(password["ciphertext"]),
-        password=None if value is None else Secret(value),
-        fingerprint=Fingerprint.parse(fingerprint) if fingerprint else None,
-        password_known=_flag(password["known"]),
-    )
-
-
 def actual_data(actual: ActualGateway) -> Json:
     """A gateway as the platform has it. `applied` stands only where it differs."""
     data: Json = {
@@ -101,29 +69,6 @@ def actual_data(actual: ActualGateway) -> Json:
     if actual.applied != actual.gateway:
         data["applied"] = gateway_data(actual.applied) if actual.applied else None
     return data
-
-
-def actual_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> ActualGateway:
-    """Read what `actual_data` wrote.
-
-    Raises:
-        LookupError, TypeError, ValueError: it is not what `actual_data` writes.
-
-    """
-    gateway = gateway_from(data["gateway"], pems)
-    applied: Gateway | None = gateway
-    if "applied" in data:
-        applied = gateway_from(data["applied"], pems) if data["applied"] else None
-    fingerprint = _text_or_none(data["fingerprint"])
-    return ActualGateway(
-        gateway,
-        status_from(data["status"]),
-        _text(data["revision"]),
-        _text_or_none(data["owner"]),
-        Fingerprint.parse(fingerprint) if fingerprint else None,
-        _flag(data["has_password"]),
-        applied,
-    )
 
 
 def certificates_of(actual: ActualGateway) -> Mapping[str, str]:
@@ -152,27 +97,6 @@ def status_data(status: Status) -> Json:
     }
 
 
-def status_from(data: Mapping[str, Any]) -> Status:
-    failure, cause = data["failure"], data["cause"]
-    return Status(
-        StatusState(data["state"]),
-        _text(data["since"]),
-        _text(data["checked_at"]),
-        _failure_from(failure) if failure else None,
-        Cause(cause) if cause else None,
-        _text(data["actor"]),
-    )
-
-
-def _failure_from(data: Mapping[str, Any]) -> Failure:
-    return Failure(
-        FailureKind(data["kind"]),
-        _text_or_none(data["field"]),
-        _text(data["message"]),
-        _text(data["hint"]),
-    )
-
-
 def actor_data(actor: Actor) -> Json:
     return {"name": actor.name, "commit": actor.commit, "run": actor.run}
 
@@ -181,16 +105,131 @@ def actor_from(data: Mapping[str, Any]) -> Actor:
     return Actor(_text(data["name"]), _text_or_none(data["commit"]), _text(data["run"]))
 
 
-def _certificate_from(data: Mapping[str, Any], pems: Mapping[str, str]) -> Certificate:
-    certificate = Certificate(_text(data["file"]), _text(pems[data["digest"]]))
-    if certificate.digest != data["digest"]:
-        raise ValueError("a certificate of another digest")
-    return certificate
+class Reader:
+    """Reads gateways of one answer, and shares what they have in common.
+
+    `pems` holds the certificates of the answer by their digests. Every method raises LookupError,
+    TypeError or ValueError for what is not as it is written here: neither side trusts the other.
+    """
+
+    def __init__(self, pems: Mapping[str, str]) -> None:
+        self._pems = pems
+        self._certificates: dict[tuple[str, str], Certificate] = {}
+        self._strings: dict[str | None, str | None] = {}
+
+    def actual(self, data: Mapping[str, Any]) -> ActualGateway:
+        """Read what `actual_data` wrote."""
+        gateway = self._gateway(data["gateway"])
+        applied: Gateway | None = gateway
+        if "applied" in data:
+            applied = self._gateway(data["applied"]) if data["applied"] else None
+        revision, owner, fingerprint, has_password = _ACTUAL.of(data)
+        return ActualGateway(
+            gateway,
+            self._status(data["status"]),
+            revision,
+            self._shared(owner),
+            Fingerprint.parse(fingerprint) if fingerprint else None,
+            has_password,
+            applied,
+        )
+
+    def _gateway(self, data: Mapping[str, Any]) -> Gateway:
+        """Read what `gateway_data` wrote, which is normalised."""
+        share = self._shared
+        (
+            name,
+            protocol_type,
+            host,
+            port,
+            user_id,
+            address,
+            user_name,
+            authentication_flag,
+            encoding_mode,
+            encryption_mode,
+            certificate,
+            case_sensitivity,
+            receive_from,
+            state,
+            when_failed,
+            protect,
+            labels,
+        ) = _GATEWAY.of(data)
+        return Gateway(
+            name,
+            _PROTOCOLS[protocol_type],
+            share(host),
+            port,
+            share(user_id),
+            share(address),
+            share(user_name),
+            authentication_flag,
+            share(encoding_mode),
+            _ENCRYPTIONS[encryption_mode],
+            self._certificate(certificate) if certificate else None,
+            case_sensitivity,
+            _RECEIVE[receive_from],
+            _STATES[state],
+            _WHEN_FAILED[when_failed],
+            protect,
+            self._labels(labels) if labels else (),
+        )
+
+    def _status(self, data: Mapping[str, Any]) -> Status:
+        share = self._shared
+        state, since, checked_at, failure, cause, actor = _STATUS.of(data)
+        return Status(
+            _STATUSES[state],
+            share(since),
+            share(checked_at),
+            self._failure(failure) if failure else None,
+            _CAUSES[cause] if cause else None,
+            share(actor),
+        )
+
+    def _failure(self, data: Mapping[str, Any]) -> Failure:
+        kind, field, message, hint = _FAILURE.of(data)
+        share = self._shared
+        return Failure(_KINDS[kind], share(field), share(message), share(hint))
+
+    def _certificate(self, data: Mapping[str, Any]) -> Certificate:
+        file, digest = _CERTIFICATE.of(data)
+        found = self._certificates.get((file, digest))
+        if found is None:
+            found = Certificate(file, _text(self._pems[digest]))
+            if found.digest != digest:
+                raise ValueError("a certificate of another digest")
+            self._certificates[file, digest] = found
+        return found
+
+    def _labels(self, data: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+        share = self._shared
+        return tuple(sorted((share(_text(name)), share(_text(data[name]))) for name in data))
+
+    def _shared(self, text: Any) -> Any:
+        """The same text as before: thousands of gateways have hosts, times and names in common."""
+        return self._strings.setdefault(text, text)
 
 
-def _expect_texts(data: Mapping[Any, Any]) -> None:
-    for one in (*data, *data.values()):
-        _text(one)
+class _Shape:
+    """The members of a JSON object that are read, and what each may be."""
+
+    def __init__(self, **members: tuple[type, ...]) -> None:
+        self._members = members
+        self._values = itemgetter(*members)
+        self._seen: set[tuple[type, ...]] = set()
+
+    def of(self, data: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Their values, in order. Raises LookupError or TypeError."""
+        values: tuple[Any, ...] = self._values(data)
+        types = tuple(map(type, values))
+        if types not in self._seen:
+            for kind, allowed in zip(types, self._members.values(), strict=True):
+                if kind not in allowed:
+                    raise TypeError(kind)
+            self._seen.add(types)
+        return values
 
 
 def _text(value: Any) -> str:
@@ -203,38 +242,46 @@ def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
 
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError(type(value))
-    return value
+_TEXT: Final = (str,)
+_MAYBE: Final = (str, NoneType)
+_FLAG: Final = (bool,)
 
-
-# what a value of JSON may be: looked up for every field, so that neither side ever has to wonder
-_TEXT: Final = frozenset({str})
-_TEXT_OR_NONE: Final = frozenset({str, NoneType})
-_FLAG: Final = frozenset({bool})
-_MAP: Final = frozenset({dict})
-_GATEWAY: Final = (
-    ("name", _TEXT),
-    ("protocol_type", _TEXT),
-    ("host", _TEXT),
-    ("port", frozenset({int})),
-    ("user_id", _TEXT_OR_NONE),
-    ("default_email_address", _TEXT_OR_NONE),
-    ("default_user_name", _TEXT_OR_NONE),
-    ("authentication_flag", _FLAG),
-    ("encoding_mode", _TEXT),
-    ("encryption_mode", _TEXT),
-    (CERTIFICATE_FIELD, frozenset({dict, NoneType})),
-    ("case_sensitivity", _FLAG),
-    ("receive_from", _TEXT),
-    ("state", _TEXT),
-    ("when_failed", _TEXT),
-    ("protect", _FLAG),
-    ("labels", _MAP),
+_GATEWAY: Final = _Shape(
+    name=_TEXT,
+    protocol_type=_TEXT,
+    host=_TEXT,
+    port=(int,),
+    user_id=_MAYBE,
+    default_email_address=_MAYBE,
+    default_user_name=_MAYBE,
+    authentication_flag=_FLAG,
+    encoding_mode=_TEXT,
+    encryption_mode=_TEXT,
+    certificate_file=(dict, NoneType),
+    case_sensitivity=_FLAG,
+    receive_from=_TEXT,
+    state=_TEXT,
+    when_failed=_TEXT,
+    protect=_FLAG,
+    labels=(dict,),
 )
+_ACTUAL: Final = _Shape(revision=_TEXT, owner=_MAYBE, fingerprint=_MAYBE, has_password=_FLAG)
+_STATUS: Final = _Shape(
+    state=_TEXT,
+    since=_TEXT,
+    checked_at=_TEXT,
+    failure=(dict, NoneType),
+    cause=_MAYBE,
+    actor=_TEXT,
+)
+_FAILURE: Final = _Shape(kind=_TEXT, field=_MAYBE, message=_TEXT, hint=_TEXT)
+_CERTIFICATE: Final = _Shape(file=_TEXT, digest=_TEXT)
 
-
-def _nowhere() -> Place:
-    """A gateway that came over the network stands in no file that is here."""
-    return Place("")
+_PROTOCOLS: Final = {one.value: one for one in ProtocolType}
+_ENCRYPTIONS: Final = {one.value: one for one in EncryptionMode}
+_RECEIVE: Final = {one.value: one for one in ReceiveFrom}
+_STATES: Final = {one.value: one for one in State}
+_WHEN_FAILED: Final = {one.value: one for one in WhenFailed}
+_STATUSES: Final = {one.value: one for one in StatusState}
+_KINDS: Final = {one.value: one for one in FailureKind}
+_CAUSES: Final = {one.value: one for one in Cause}

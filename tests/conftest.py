@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -10,14 +10,22 @@ from tests.rig import MailRig, missing_for_rig
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """`interop` needs the mail rig; `interop("gpg", …)` needs the programs that it names."""
+    """`interop` needs the mail rig; `interop("gpg", …)` needs the programs that it names.
+
+    `browser` needs Chromium.
+    """
     for marker in item.iter_markers("interop"):
-        missing = _missing(marker.args) if marker.args else missing_for_rig()
-        if missing:
-            reason = "missing here: " + ", ".join(missing)
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{reason}; under CI this is an error", pytrace=False)
-            pytest.skip(reason)
+        _need(_missing(marker.args) if marker.args else missing_for_rig())
+    for _ in item.iter_markers("browser"):
+        _need(_missing(("chromium",)))
+
+
+def _need(missing: Sequence[str]) -> None:
+    if missing:
+        reason = "missing here: " + ", ".join(missing)
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}; under CI this is an error", pytrace=False)
+        pytest.skip(reason)
 
 
 def _missing(programs: tuple[str, ...]) -> list[str]:

@@ -41,6 +41,11 @@ _LAST_PORT: Final = 65_535
     is_flag=True,
     help="Listen for others without TLS: for behind a reverse proxy that does it.",
 )
+@click.option(
+    "--old-key",
+    metavar="FILE",
+    help="Seal passwords that this key has sealed anew with the present one, then serve.",
+)
 @global_options(("text", "json"))
 @pass_settings
 def command(  # noqa: PLR0913 - one for each option
@@ -52,6 +57,7 @@ def command(  # noqa: PLR0913 - one for each option
     tls_key: str | None,
     private_hosts: str,
     allow_plain_http: bool,
+    old_key: str | None,
 ) -> int:
     """Run the gateway service: sessions, mail, the HTTP API and the page, on one database.
 
@@ -82,6 +88,7 @@ def command(  # noqa: PLR0913 - one for each option
         here / tls_key if tls_key else None,
         private_hosts == "allow",
         allow_plain_http,
+        here / old_key if old_key else None,
     )
     keep_memory_private()
     log_to_stderr(as_json=settings.log_format == "json", verbose=settings.verbose)

@@ -17,12 +17,14 @@ from reconciler.service.http.accept import Limits, bound
 from reconciler.service.http.listen import listening
 from reconciler.service.http.routing import Site
 from reconciler.service.http.tls import ServerTls
-from reconciler.service.mail import webhooks
+from reconciler.service.mail import retention, webhooks
 from reconciler.service.mail.works import WORKS
 from reconciler.service.process import open_files, tell_systemd
+from reconciler.service.rekey import rekey
 from reconciler.service.service import Service, ServiceSettings
 from reconciler.service.sessions import SessionSettings
 from reconciler.service.supervisor.supervisor import Supervisor
+from reconciler.service.vault import KEY_VARIABLE, Vault
 
 logger = logging.getLogger("gateways.serve")
 
@@ -44,6 +46,7 @@ class Order:
     key: Path | None
     private_hosts: bool
     plain: bool
+    old_key: Path | None = None
 
 
 async def serve(order: Order) -> NoReturn:
@@ -61,6 +64,8 @@ async def serve(order: Order) -> NoReturn:
     ending = Ending(tls)
     with _listener(order) as listener:
         async with Service(order.database, ServiceSettings(sessions)) as service:
+            if order.old_key:
+                await _rekey(service, order.old_key)
             supervisor = Supervisor(service, WORKS)
             async with (
                 _beside(_keep(service, supervisor), ending) as keeping,
@@ -79,6 +84,18 @@ async def _keep(service: Service, supervisor: Supervisor) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run())
         tasks.create_task(webhooks.run(service))
+        tasks.create_task(retention.keep_dropping(service))
+
+
+async def _rekey(service: Service, old_key: Path) -> None:
+    old = Vault(service.database, {KEY_VARIABLE: str(old_key)})
+    done = await service.write(lambda connection: rekey(connection, old, service.vault))
+    logger.info(
+        "passwords and secrets sealed anew with %s: %d; %s is no longer needed but for backups",
+        service.vault.path,
+        done,
+        old_key,
+    )
 
 
 @asynccontextmanager

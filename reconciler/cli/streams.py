@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import AsyncIterator
 from typing import IO
 
 import click
@@ -36,6 +37,26 @@ def result(text: str) -> None:
     """
     try:
         click.echo(text, nl=False)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        raise GatewaysError(
+            f"the result cannot be written to standard output: {error.strerror}"
+        ) from None
+
+
+async def pieces(content: AsyncIterator[bytes]) -> None:
+    """Print bytes as they come; whoever stops reading has seen enough.
+
+    Raises:
+        GatewaysError: they cannot be written, or not be had.
+
+    """
+    try:
+        async for piece in content:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         _silence(sys.stdout)
     except OSError as error:

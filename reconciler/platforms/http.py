@@ -38,7 +38,7 @@ from reconciler.platforms.http_client import Client, Doubt, Json, Request
 from reconciler.platforms.http_listing import PATH, read_all, refreshed
 from reconciler.platforms.http_lock import Lease, hold
 from reconciler.platforms.http_retry import Patience
-from reconciler.wire import actor_data, actual_from, desired_data
+from reconciler.wire import Reader, actor_data, desired_data
 
 LONGEST_POLL: Final = 20.0
 """Seconds that one question about a status may take: proxies cut what is still for a minute."""
@@ -212,7 +212,7 @@ def _secrets(desired: DesiredGateway) -> tuple[str, ...]:
 
 def _gateway(data: Json, name: str) -> ActualGateway:
     """The gateway that was asked for. Raises ValueError if it is another."""
-    actual = actual_from(data, data["certificates"])
+    actual = Reader(data["certificates"]).actual(data)
     if actual.gateway.name != name:
         raise ValueError(name)
     return actual

@@ -1,6 +1,5 @@
 """Reading every gateway of a service: all pages of one moment, or an error."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
@@ -9,7 +8,7 @@ from reconciler.errors import NotThere, PlatformUnavailable
 from reconciler.model import ActualGateway, Snapshot
 from reconciler.platforms.http_client import Client, Json, Request
 from reconciler.platforms.http_problems import SnapshotGone
-from reconciler.wire import actual_from
+from reconciler.wire import Reader
 
 PATH: Final = "/v1/gateways"
 PAGE: Final = 2_000
@@ -77,11 +76,11 @@ async def _pages(client: Client) -> Snapshot:
 
 
 def _page(data: Json) -> _Page:
-    certificates: Mapping[str, str] = data["certificates"]
     count, following = data["count"], data["next"]
     if type(count) is not int or type(following) not in {str, type(None)}:
         raise TypeError
-    gateways = tuple(actual_from(one, certificates) for one in data["gateways"])
+    reader = Reader(data["certificates"])
+    gateways = tuple(reader.actual(one) for one in data["gateways"])
     return _Page(gateways, bool(data["supervised"]), count, following)
 
 

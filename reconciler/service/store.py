@@ -147,15 +147,18 @@ class Store:
             (*status_values(status), now, self.tenant, name),
         )
 
-    def record_status(self, name: str, revision: str, status: Status, *, epoch: int = 0) -> bool:
+    def record_status(
+        self, name: str, revision: str, status: Status, *, epoch: int | None = None
+    ) -> bool:
         """Store what became of a session; False, and nothing stored, if the gateway moved on.
 
-        `epoch` is the fencing number of the session's owner: an earlier owner's is refused.
+        `epoch` is the fencing number of the session's owner: an earlier owner's is refused. A
+        command has none: it works only where no service does.
         """
         written = self._connection.execute(
-            f"UPDATE gateways SET {_SET_STATUS}, epoch = ? "  # noqa: S608 - constants
-            "WHERE tenant = ? AND name = ? AND revision = ? AND epoch <= ?",
-            (*status_values(status), epoch, self.tenant, name, int(revision), epoch),
+            f"UPDATE gateways SET {_SET_STATUS}, epoch = coalesce(?, epoch) "  # noqa: S608 - constants
+            "WHERE tenant = ? AND name = ? AND revision = ? AND (? IS NULL OR epoch <= ?)",
+            (*status_values(status), epoch, self.tenant, name, int(revision), epoch, epoch),
         )
         return written.rowcount == 1
 

@@ -1,4 +1,4 @@
-"""What the page shows of gateways: all of it, what needs a person first, and to its tenant alone."""
+"""What the page shows of gateways: all that is known, what needs a person first, to its tenant."""
 
 import re
 from dataclasses import replace
@@ -255,11 +255,15 @@ async def test_hostile_text_is_shown_as_text(tmp_path: Path, text: str) -> None:
         one = gateway("one", labels=(("label", text[:63]),), host=text)
         state = status("failed", failure)
         await put(on.service, one, state, owner=text, actor=Actor(text, text, text))
-        await put(on.service, gateway("two"), status("disconnected", cause=Cause.BY_HAND, actor=text))
+        await put(
+            on.service, gateway("two"), status("disconnected", cause=Cause.BY_HAND, actor=text)
+        )
         page = await board(on)
         assert "<script>alert" not in page
         assert "<img" not in page
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", page)
+        assert not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", page
+        )
         assert names(page) == ["one", "two"]
 
 

@@ -92,7 +92,7 @@ async def test_a_form_sent_twice_acts_once(tmp_path: Path) -> None:
         assert [page.status for page in pages] == [303, 303, 303]
         assert len(await trail(on, "support-in")) == 1
         # the same key for another write is refused
-        page = await visitor.post("/buttons/disconnect", form)
+        await visitor.post("/buttons/disconnect", form)
         assert "was used for another write" in (await visitor.get("/")).text
         assert (await found(on, "support-in")).status.state is StatusState.CONNECTING
 
@@ -185,7 +185,7 @@ async def test_the_script_is_answered_with_the_notice_alone(tmp_path: Path) -> N
         await put(on.service, gateway("support-in"), status("succeeded"))
         visitor = await on.seen_by("operate")
         part = {"Gateways-Part": "1"}
-        page = await visitor.press("rebuild", "support-in", **part)
+        page = await visitor.press("rebuild", "support-in", headers=part)
         assert page.status == 200
         assert page.text.strip().startswith('<div class="notice done">')
         assert "support-in: its session is being made anew." in page.text

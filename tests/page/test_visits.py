@@ -202,7 +202,7 @@ async def test_what_another_page_sends_is_refused(
     async with stage(tmp_path) as on:
         await put(on.service, gateway("support-in"), status("succeeded"))
         visitor = await on.seen_by("operate")
-        assert (await visitor.press("disconnect", "support-in", **headers)).status == 403
+        assert (await visitor.press("disconnect", "support-in", headers=headers)).status == 403
         form = {"form_token": (await visitor.get("/")).field("form_token")}
         assert (await visitor.post("/logout", form, **headers)).status == 403
         token = await on.running.token("read")

@@ -167,14 +167,18 @@ class Visitor:
         return token.id
 
     async def press(
-        self, button: str, name: str, changes: Mapping[str, str] | None = None, **headers: str
+        self,
+        button: str,
+        name: str,
+        changes: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Page:
         """Open the question, and answer it with yes."""
         asked = await self.get(f"/buttons/{button}?{urlencode({'gateway': name})}")
         assert asked.status == 200, asked.text
         fields = ("form_token", "gateway", "revision", "key", "back")
         form = {field: asked.field(field) for field in fields} | dict(changes or {})
-        return await self.post(f"/buttons/{button}", form, **headers)
+        return await self.post(f"/buttons/{button}", form, **(headers or {}))
 
     async def _ask(
         self, method: str, path: str, fields: Mapping[str, str] | None, headers: Mapping[str, str]

@@ -148,7 +148,9 @@ class FaultProxy:
             self.seen.append(exchange)
             return fault.answer
         if fault.twice:
-            await _Service(self.upstream).ask(exchange.request)
+            other = _Service(self.upstream)
+            await other.ask(exchange.request)
+            other.close()
         said = await service.ask(exchange.request)
         self.seen.append(Exchange(exchange.method, exchange.path, exchange.request, said))
         await asyncio.sleep(fault.latency)

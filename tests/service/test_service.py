@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import Locked, PlatformUnavailable
+from reconciler.model import Status, StatusState
+from reconciler.platforms.embedded import EmbeddedPlatform
 from reconciler.service.faults import Busy, Unsound
 from reconciler.service.lock import share
 from reconciler.service.service import Service
 from reconciler.service.store import Store
+from tests.platforms.contract import write
 from tests.service.fleet import TENANT, create, far_away, names, service_on
 
 SECONDS = 30.0
@@ -67,6 +70,26 @@ async def test_each_start_has_a_number_of_its_own(tmp_path: Path) -> None:
         async with service_on(tmp_path) as service:
             found.append(service.epoch)
     assert found == [1, 2, 3]
+
+
+async def test_after_a_service_commands_store_what_they_find(tmp_path: Path) -> None:
+    """A service's number is no hurdle for a command: that runs only where no service does."""
+    database = tmp_path / "platform.db"
+    platform = EmbeddedPlatform(database, "ours")
+    await platform.create(far_away("a"), write())
+    await platform.close()
+    async with service_on(tmp_path) as service:
+        up = Status(StatusState.SUCCEEDED, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+        await service.write(
+            lambda c: Store(c, "local").record_status("a", "1", up, epoch=service.epoch)
+        )
+    platform = EmbeddedPlatform(database, "ours")
+    await platform.rebuild("a", write())
+    settled = await platform.settle("a", seconds=SECONDS)
+    assert settled.status.state is StatusState.FAILED
+    (kept,) = (await platform.read()).gateways
+    assert kept.status == settled.status
+    await platform.close()
 
 
 async def test_who_was_taken_over_writes_nothing_more(service: Service) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 from reconciler.service.http.problems import Problem
 
 MAX_DEPTH: Final = 32
+_TOO_DEEP: Final = f"it is deeper than {MAX_DEPTH} levels"
 _JSON: Final = frozenset({"application/json"})
 
 
@@ -63,23 +64,28 @@ def read_json(request: web.Request, body: bytes) -> Any:
         raise Problem(
             415, "invalid", "the body must be JSON", "send Content-Type: application/json"
         )
-    try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
-    except UnicodeDecodeError as error:
-        raise _no_json(f"byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise _no_json(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError as error:  # raised by ourselves below, or a number of thousands of digits
-        raise _no_json(
-            str(error) if isinstance(error, _Refused) else "a number is too long"
-        ) from None
+    value = _decoded(body)
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _measure(value)
+    if b"\\u" in body:
+        _look_for_halves(value)
     return value
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return _JSON_READER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        why = f"byte {error.start} is not UTF-8"
+    except json.JSONDecodeError as error:
+        why = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except RecursionError:
+        why = _TOO_DEEP
+    except _Refused as error:
+        why = str(error)
+    except ValueError:
+        why = "a number is too long"
+    raise _no_json(why)
 
 
 class _Refused(ValueError):
@@ -93,8 +99,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> Any:
-    raise _Refused(f"{name} is no number of JSON")
+def _refuse_constant(_name: str) -> Any:
+    raise _Refused("NaN and Infinity are no numbers")
+
+
+def _refuse_fraction(_text: str) -> Any:
+    raise _Refused("every number is a whole number here")
+
+
+_JSON_READER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_refuse_fraction
+)
 
 
 def _measure(value: Any) -> None:
@@ -107,11 +122,15 @@ def _measure(value: Any) -> None:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     if level:
-        raise _too_deep()
+        raise _no_json(_TOO_DEEP)
 
 
-def _too_deep() -> Problem:
-    return _no_json(f"it is deeper than {MAX_DEPTH} levels")
+def _look_for_halves(value: Any) -> None:
+    """Half of a pair of surrogates is written in ASCII, and is no text."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _no_json("a text is no Unicode") from None
 
 
 def _no_json(why: str) -> Problem:

@@ -34,7 +34,7 @@ async def listening(
         auto_decompress=False,
         # counts from when a request is waited for: no header may come more slowly
         keepalive_timeout=site.settings.header_seconds,
-        lingering_time=_LINGER_SECONDS,
+        lingering_time=min(_LINGER_SECONDS, site.settings.body_seconds),
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     await runner.setup()

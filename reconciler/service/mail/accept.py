@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from reconciler.clock import exact, stamp
 from reconciler.errors import Blocked, KeyReused, NotThere, PlatformUnavailable
@@ -16,8 +15,6 @@ from reconciler.service.mail.compose import Composed, Letterhead, compose
 from reconciler.service.mail.outbox import Accepted, Outbox, Queued
 from reconciler.service.mail.settings import OutboxSettings
 from reconciler.service.service import Service
-
-T = TypeVar("T")
 
 _ID_LETTERS: Final = 32
 _LONG: Final = 64 * 1024
@@ -48,28 +45,39 @@ async def accept(
 
     """
     now, settings = service.clock(), service.settings.outbox
+    long = _is_long(message)
     wanted = Accepted(
         _id_of(tenant, name, key),
         name,
         message.kind,
-        await _made(message, lambda: _digest(message)),
+        await asyncio.to_thread(_digest, message) if long else _digest(message),
         stamp(now),
         stamp(now + settings.lifetime),
         exact(now),
     )
 
-    def look(connection: sqlite3.Connection) -> SentMessage | Letterhead:
-        return _repeated(connection, tenant, wanted) or _letterhead(connection, tenant, name)
+    def make(head: Letterhead) -> Composed:
+        return compose(head, message, settings.limits, unique=wanted.id, now=now)
 
-    found = await service.look(look)
-    if isinstance(found, SentMessage):
-        return found
-    composed = await _made(
-        message, lambda: compose(found, message, settings.limits, unique=wanted.id, now=now)
-    )
-    sent = await service.write(
-        lambda connection: _stored(connection, tenant, wanted, composed, settings)
-    )
+    composed: Composed | None = None
+    if long:
+        found = await service.look(
+            lambda connection: (
+                _repeated(connection, tenant, wanted) or _letterhead(connection, tenant, name)
+            )
+        )
+        if isinstance(found, SentMessage):
+            return found
+        composed = await asyncio.to_thread(make, found)
+
+    def store(connection: sqlite3.Connection) -> SentMessage:
+        repeated = _repeated(connection, tenant, wanted)
+        if repeated:
+            return repeated
+        made = composed or make(_letterhead(connection, tenant, name))
+        return _stored(connection, tenant, wanted, made, settings)
+
+    sent = await service.write(store)
     service.feed.tell(About.OUTBOX, tenant, name)
     return sent
 
@@ -93,10 +101,10 @@ def _stored(
     settings: OutboxSettings,
 ) -> SentMessage:
     name, outbox = wanted.gateway, Outbox(connection, tenant)
-    if outbox.add(wanted, composed):
-        _check_room(name, outbox.count(name, 1, len(composed.content)), settings)
-    sent = _repeated(connection, tenant, wanted)
-    assert sent  # noqa: S101 - it is there, if only since now
+    outbox.add(wanted, composed)
+    _check_room(name, outbox.count(name, 1, len(composed.content)), settings)
+    sent = outbox.find(name, wanted.id)
+    assert sent  # noqa: S101 - it was added just now
     return sent
 
 
@@ -142,11 +150,9 @@ def _letterhead(connection: sqlite3.Connection, tenant: str, name: str) -> Lette
     return Letterhead(address, user_name, charset)
 
 
-async def _made(message: OutgoingMessage, make: Callable[[], T]) -> T:
-    """Make something of a message; of a long one on a thread, so that nobody waits for it."""
+def _is_long(message: OutgoingMessage) -> bool:
     size = len(message.text) + len(message.html or "")
-    size += sum(len(one.content) for one in message.attachments)
-    return await asyncio.to_thread(make) if size > _LONG else make()
+    return size + sum(len(one.content) for one in message.attachments) > _LONG
 
 
 def _id_of(tenant: str, name: str, key: str) -> str:

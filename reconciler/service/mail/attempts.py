@@ -28,6 +28,13 @@ class Attempts:
         self._service = service
         self._gateway = (tenant, gateway)
         self._results = Results(service, tenant, gateway)
+        metrics = service.metrics
+        self._bytes_out = metrics.message_bytes.labels("out")
+        self._outcomes = {
+            state: metrics.sent.labels(state.value)
+            for state in RecipientState
+            if state is not RecipientState.QUEUED
+        }
 
     async def next_due(self) -> float | None:
         """Seconds until the next attempt, 0 if it is now; None where nothing waits."""
@@ -64,7 +71,7 @@ class Attempts:
         self._results.add(waiting.number, lambda queue: queue.put_back(waiting, due))
 
     def answered(self, message: Claimed, answers: Sequence[Answer]) -> None:
-        self._service.metrics.message_bytes.labels("out").inc(message.waiting.size)
+        self._bytes_out.inc(message.waiting.size)
         self._record(message, [(_meaning(answer), answer.text) for answer in answers])
 
     def unknown(self, message: Claimed, why: str) -> None:
@@ -83,8 +90,8 @@ class Attempts:
             for one in waiting.recipients
         )
         for state, _ in came_to:
-            if state is not RecipientState.QUEUED:
-                self._service.metrics.sent.labels(state.value).inc()
+            if state in self._outcomes:
+                self._outcomes[state].inc()
         now = self._service.clock()
         due = exact(now + self._pause(waiting.attempts))
         self._results.add(

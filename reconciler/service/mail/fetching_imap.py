@@ -77,19 +77,23 @@ class Fetching:
                 await self._intake.keep((), cursor)  # what is gone needs not be asked for again
 
     def _runs(
-        self, uids: Sequence[int], facts: Mapping[int, Fetched], alone: str
+        self, uids: Sequence[int], facts: Mapping[int, Fetched], stumbled: str
     ) -> Iterator[list[int]]:
-        """What is fetched together: as much as fits in a piece, but nothing doubtful."""
+        """What is fetched together: as much as fits in a piece, and nothing doubtful."""
+        most = min(PIECE, self._intake.settings.max_bytes)
         run: list[int] = []
-        size = 0
+        total = 0
         for uid in uids:
-            known = facts[uid].size
-            more = PIECE if known is None or self._called(uid) == alone else known
-            if run and (size + more > PIECE or len(run) == _TOGETHER):
+            size = facts[uid].size
+            alone = size is None or size > most or self._called(uid) == stumbled
+            if run and (alone or total + (size or 0) > PIECE or len(run) == _TOGETHER):
                 yield run
-                run, size = [], 0
+                run, total = [], 0
             run.append(uid)
-            size += more
+            total += size or 0
+            if alone:
+                yield run
+                run, total = [], 0
         if run:
             yield run
 

@@ -88,15 +88,14 @@ class Outbox:
         ).fetchall()
         return tuple(self._restore(row) for row in rows)
 
-    def add(self, accepted: Accepted, composed: Composed) -> bool:
-        """Store a message and count it; False, and nothing stored, if its id was given before."""
+    def add(self, accepted: Accepted, composed: Composed) -> SentMessage:
+        """Store a message that is due; counting it is left to the caller."""
         pieces = tuple(_pieces(composed.content))
         waiting = [Recipient(one, RecipientState.QUEUED) for one in composed.recipients]
         row = self._connection.execute(
             "INSERT INTO outbox (tenant, id, gateway, kind, message_id, sender, utf8, size, parts, "
             "request, recipients, state, created_at, expires_at, next_attempt_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING RETURNING number",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
             (
                 self.tenant,
                 accepted.id,
@@ -115,13 +114,22 @@ class Outbox:
                 accepted.due,
             ),
         ).fetchone()
-        if row is None:
-            return False
         self._connection.executemany(
             "INSERT INTO outbox_content VALUES (?, ?, ?)",
             [(row[0], part, piece) for part, piece in enumerate(pieces)],
         )
-        return True
+        return SentMessage(
+            accepted.id,
+            accepted.gateway,
+            accepted.kind,
+            MessageState.HELD if accepted.held else MessageState.QUEUED,
+            composed.message_id,
+            accepted.created_at,
+            len(composed.content),
+            tuple(waiting),
+            None if accepted.held else shown(accepted.due),
+            accepted.expires_at,
+        )
 
     def count(self, gateway: str, messages: int, size: int) -> Queued:
         """Count what is kept of a gateway's mail; how much it is then."""
@@ -146,12 +154,17 @@ class Outbox:
             created,
             size,
             recipients_from(recipients),
-            due.partition(".")[0] + "Z" if due and not held else None,
+            shown(due) if due and not held else None,
             None if finished else expires,
         )
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statement, (self.tenant, *values))
+
+
+def shown(moment: str) -> str:
+    """An exact moment in whole seconds, as people read it."""
+    return moment.partition(".")[0] + "Z"
 
 
 def recipients_text(recipients: Iterable[Recipient]) -> str:

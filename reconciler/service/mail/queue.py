@@ -142,7 +142,7 @@ class Queue:
     def expired(self, now: str, most: int) -> tuple[Waiting, ...]:
         """Messages that have waited for too long."""
         return self._waiting(
-            "finished_at IS NULL AND in_flight = 0 AND expires_at <= ? LIMIT ?", now, most
+            "next_attempt_at IS NOT NULL AND expires_at <= ? LIMIT ?", now, most
         )
 
     def _waiting(self, condition: str, *values: Any) -> tuple[Waiting, ...]:

@@ -20,7 +20,7 @@ from reconciler.service.sessions.base import MailSession
 from reconciler.service.store import Store
 from reconciler.service.work import Held
 
-_LOOKS: Final[Mapping[ProtocolType, Callable[[Held], Awaitable[bool]]]] = {
+LOOKS: Final[Mapping[ProtocolType, Callable[[Held], Awaitable[bool]]]] = {
     ProtocolType.IMAP: look_imap,
     ProtocolType.POP3: look_pop3,
 }
@@ -88,7 +88,7 @@ class _Visit:
                 held = Held(
                     self.service, self.tenant, login.actual, session, opened, asyncio.Event()
                 )
-                if await _LOOKS[gateway.protocol_type](held):
+                if await LOOKS[gateway.protocol_type](held):
                     return
 
     def record(
@@ -102,9 +102,7 @@ class _Visit:
                 refusals.add(login.credential, self.name, now)
         before = login.actual
         status = contact.found(before.status, failure, now)
-        refusals.store.record_status(
-            self.name, before.revision, status, epoch=self.service.epoch
-        )
+        refusals.store.record_status(self.name, before.revision, status, epoch=self.service.epoch)
 
     def _refusals(self, connection: sqlite3.Connection) -> Refusals:
         return Refusals(Store(connection, self.tenant), Notes(None))

@@ -12,6 +12,7 @@ from reconciler.service.service import Service
 
 Job = Callable[[Queue], object]
 
+_GATHER_SECONDS: Final = 0.01
 _PAUSE_SECONDS: Final = 2.0
 _LAST_SECONDS: Final = 10.0
 
@@ -42,7 +43,9 @@ class Results:
             self._writing.cancel()
 
     async def _write(self) -> None:
-        while some := tuple(self._waiting):
+        while self._waiting:
+            await asyncio.sleep(_GATHER_SECONDS)
+            some = tuple(self._waiting)
             try:
                 await self._service.write(self._all(some))
             except PlatformUnavailable:

@@ -22,8 +22,8 @@ from reconciler.service.mail.queue import Claimed, judge_abandoned, judge_interr
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.sessions.sasl import server_busy
-from reconciler.service.sessions.smtp import SmtpSession
-from reconciler.service.sessions.transfer import Envelope, Transfer
+from reconciler.service.sessions.smtp import Envelope, SmtpSession
+from reconciler.service.sessions.transfer import Manner, Transfer
 from reconciler.service.work import Held
 
 logger = logging.getLogger("gateways.sending")
@@ -180,7 +180,8 @@ class Sender:
             more = self._claim_more() if len(lot) == LOT else None
             try:
                 while lot:
-                    await self._send(session, lot.popleft())
+                    message = lot.popleft()
+                    await self._send(session, message, _soon(lot))
                 if more:
                     lot = await asyncio.shield(more)
             except PlatformUnavailable:
@@ -194,15 +195,18 @@ class Sender:
             elif not lot:
                 lot, _ = await self._claim_due()
 
-    async def _send(self, session: SmtpSession, message: Claimed) -> None:
+    async def _send(
+        self, session: SmtpSession, message: Claimed, following: Envelope | None
+    ) -> None:
         handovers, attempts = self._service.handovers, self._attempts
-        transfer = Transfer(
-            session,
-            Envelope(message.sender, message.addresses, message.waiting.size, message.utf8),
-            lambda: handovers.note(message.number, message.waiting.attempts),
-            careful=message.waiting.attempts > 0,
+        number, attempt = message.number, message.waiting.attempts
+        manner = Manner(
+            lambda: handovers.note(number, attempt),
+            careful=attempt > 0,
+            following=following,
             farewell=self._settings.farewell,
         )
+        transfer = Transfer(session, _envelope(message), manner)
         try:
             answers = await transfer.run(self._pieces(message))
         except SessionError as error:
@@ -266,3 +270,14 @@ class Sender:
             self._no_help_before = asyncio.get_running_loop().time() + _NO_HELP_SECONDS
         except Exception as error:  # noqa: BLE001 - the first session goes on without it
             logger.error("a helping session ended: %s", type(error).__name__)  # noqa: TRY400
+
+
+def _envelope(message: Claimed) -> Envelope:
+    return Envelope(message.sender, message.addresses, message.waiting.size, message.utf8)
+
+
+def _soon(lot: deque[Claimed]) -> Envelope | None:
+    """The envelope of the next message, unless that one asks for special care."""
+    if not lot or lot[0].utf8 or lot[0].waiting.attempts:
+        return None
+    return _envelope(lot[0])

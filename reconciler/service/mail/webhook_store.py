@@ -251,8 +251,13 @@ class Webhooks:
             ) from error
 
 
+def secret_binding(tenant: str, webhook: str, url: str, number: int) -> Binding:
+    """What a webhook's secret is sealed for."""
+    return Binding(tenant, webhook, url, f"webhook secret {number}")
+
+
 def _binding(webhook: Webhook, number: int) -> Binding:
-    return Binding(webhook.tenant, webhook.id, webhook.url, f"webhook secret {number}")
+    return secret_binding(webhook.tenant, webhook.id, webhook.url, number)
 
 
 def _marks(values: Sequence[str]) -> str:

@@ -35,8 +35,6 @@ WHERE next_attempt_at IS NOT NULL;
 
 CREATE INDEX outbox_in_flight ON outbox (in_flight) WHERE in_flight <> 0;
 
-CREATE INDEX outbox_waiting ON outbox (tenant, gateway, expires_at) WHERE finished_at IS NULL;
-
 -- the few that somebody should look at, so that they are counted without reading all
 CREATE INDEX outbox_troubled ON outbox (tenant, gateway, number)
 WHERE state IN ('failed', 'partly sent', 'unknown');

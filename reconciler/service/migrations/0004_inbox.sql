@@ -23,7 +23,7 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_of_gateway ON inbox (tenant, gateway, complete, number);
 
-CREATE INDEX inbox_by_age ON inbox (complete, received_at);
+CREATE INDEX inbox_by_age ON inbox (received_at);
 
 CREATE TABLE inbox_content (
     message INTEGER NOT NULL,

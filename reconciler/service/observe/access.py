@@ -14,10 +14,10 @@ logger = logging.getLogger("gateways.access")
 
 REQUEST_ID: Final = "X-Request-Id"
 
-CALLER: Final = "gateways.caller"
-"""Where a request has the id of the token that it was let in with."""
+CALLER: Final = web.RequestKey("caller", str)
+"""The id of the token that a request was let in with."""
 
-_ID: Final = "gateways.id"
+_ID: Final = web.RequestKey("id", str)
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by a program: told only to who asked for everything."""
@@ -28,8 +28,7 @@ def request_id(request: web.BaseRequest) -> str:
     if _ID not in request:
         given = request.headers.get(REQUEST_ID, "")
         request[_ID] = given if _SANE.fullmatch(given) else secrets.token_hex(8)
-    found: str = request[_ID]
-    return found
+    return request[_ID]
 
 
 def tell(request: web.Request, route: str, status: int, seconds: float) -> None:

@@ -64,7 +64,7 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
     )
     yield GaugeMetricFamily(
         "gateways_outbox_oldest_age_seconds",
-        "Age of the oldest message that is still to be sent; 0 where there is none.",
+        "Age of the oldest message that is queued; 0 where there is none.",
         facts.outbox_age,
     )
     yield _by_state(
@@ -122,8 +122,12 @@ _OUTBOX = (
     "WHERE state IN ('failed', 'partly sent', 'unknown') AND state = 'unknown' GROUP BY state"
 )
 
+# what is held for a disconnected gateway may wait for ever
 _OLDEST_QUEUED = (
-    "SELECT created_at FROM outbox WHERE finished_at IS NULL ORDER BY expires_at LIMIT 1"
+    "SELECT min(outbox.created_at) FROM (SELECT tenant, gateway, min(number) AS first "
+    "FROM outbox WHERE finished_at IS NULL GROUP BY tenant, gateway) AS queues "
+    "JOIN gateways ON gateways.tenant = queues.tenant AND name = queues.gateway "
+    "AND status <> 'disconnected' JOIN outbox ON number = first"
 )
 
 _WEBHOOKS = (

@@ -33,7 +33,7 @@ _SECRETS: Final = (
     (re.compile(r"whsec_[\w+/=-]{16,}", re.ASCII), "whsec_***"),
     (re.compile(r"\b(bearer|basic) [\w.~+/=-]{8,}", re.ASCII | re.IGNORECASE), r"\1 ***"),
     (re.compile(r"\b(AUTH(?:ENTICATE)? [A-Z0-9-]+) [\w+/=]{8,}", re.ASCII), r"\1 ***"),
-    (re.compile(r"\b(LOGIN \S+|PASS) \S+", re.ASCII), r"\1 ***"),
+    (re.compile(r"(\d LOGIN \S+|\bPASS) \S+", re.ASCII), r"\1 ***"),
 )
 
 
@@ -55,8 +55,14 @@ class Lines(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._repeats.admits(record):
-            self._put(self.format(record))
+        if not self._repeats.admits(record):
+            return
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - whatever stands in a record, the service goes on
+            self.handleError(record)
+        else:
+            self._put(line)
 
     def flush(self) -> None:
         """Wait until all that was said is written; at most two seconds."""

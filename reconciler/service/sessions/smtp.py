@@ -40,6 +40,16 @@ class Reply:
         return str(self.code).encode() + b" " + b" ".join(self.lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Whom a message is from and for; `size` is its bytes, `utf8` that it needs SMTPUTF8."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    size: int
+    utf8: bool = False
+
+
 class SmtpSession(MailSession):
     tls_command = "STARTTLS"
 
@@ -51,6 +61,9 @@ class SmtpSession(MailSession):
 
     unfinished = False
     """Whether a message was begun that must be taken back before the next one."""
+
+    announced: Envelope | None = None
+    """The envelope that has gone out with the end of the message before, its replies unread."""
 
     async def keep_alive(self) -> None:
         reply = await self._command("NOOP")

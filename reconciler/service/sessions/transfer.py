@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.model import FailureKind
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.sasl import server_busy
-from reconciler.service.sessions.smtp import Reply, SmtpSession
+from reconciler.service.sessions.smtp import Envelope, Reply, SmtpSession
+from reconciler.service.sessions.transport import as_lines
 
 _POSITIVE: Final = range(200, 300)
 _GO_ON: Final = 354
@@ -16,16 +17,6 @@ _GOODBYE: Final = 421
 _NO_UTF8: Final = 550
 # what a server says to a command or a parameter that it offered and does not know after all
 _NOT_UNDERSTOOD: Final = frozenset({500, 501, 502, 503, 504, 555})
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Whom a message is from and for; `size` is its bytes, `utf8` that it needs SMTPUTF8."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    size: int
-    utf8: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +31,41 @@ class Answer:
         return self.code in _POSITIVE
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a message is handed over. `at_the_end` is called just before its end goes out.
+
+    `careful` asks for no extension that can be done without. `following` is the envelope of the
+    next message, which may go out together with the end of this one (RFC 2920 3.1). A task that is
+    cancelled while it waits for the last answer waits `farewell` seconds more for it.
+    """
+
+    at_the_end: Callable[[], None]
+    careful: bool = False
+    following: Envelope | None = None
+    farewell: float = 5
+
+
 class Transfer:
     """One attempt to hand a message over.
 
     `handed_over` becomes true when the whole message may have reached the server, and stays so: if
-    `run` then raises, nobody can tell what became of it. `at_the_end` is called just before.
-    `heard` says that the server has answered at all. `careful` asks for no extension that can be
-    done without.
+    `run` then raises, nobody can tell what became of it. `heard` says that the server has answered
+    at all, `cancelled` that the task was, and the answer came all the same.
     """
 
-    def __init__(
-        self,
-        session: SmtpSession,
-        envelope: Envelope,
-        at_the_end: Callable[[], None],
-        *,
-        careful: bool = False,
-        farewell: float = 5,
-    ) -> None:
+    def __init__(self, session: SmtpSession, envelope: Envelope, manner: Manner) -> None:
         self.handed_over = False
         self.heard = False
         self.cancelled = False
         self._session = session
         self._envelope = envelope
-        self._at_the_end = at_the_end
-        self._careful = careful
-        self._farewell = farewell
+        self._manner = manner
 
     async def run(self, pieces: AsyncIterator[bytes]) -> tuple[Answer, ...]:
         """Hand the message over; an answer for each recipient, in order.
 
-        Each piece is whole lines with CRLF. A task that is cancelled while it waits for the last
-        answer waits `farewell` seconds more for it, and then says so in `cancelled`.
+        Each piece is whole lines with CRLF.
 
         Raises:
             SessionError: the session is lost; see `handed_over`.
@@ -103,7 +97,7 @@ class Transfer:
             await self._take_back(data)
         elif data.code == _GO_ON:
             verdict = await self._hand_over(pieces)
-            self._session.unfinished = False
+            self._session.unfinished = self._session.announced is not None
         elif _is_positive(data):
             raise self._session.out_of_step("ask for the message", data.text)
         return tuple(self._answer(verdict if _is_positive(one) else one) for one in recipients)
@@ -112,35 +106,43 @@ class Transfer:
 
     async def _ask(self) -> list[Reply]:
         """Say MAIL, RCPT and DATA: a reply to each, those that were not said having the last."""
-        session, envelope = self._session, self._envelope
-        mail = " ".join([f"MAIL FROM:<{envelope.sender}>", *self._parameters()])
-        recipients = [f"RCPT TO:<{address}>" for address in envelope.recipients]
+        session = self._session
+        if session.announced == self._envelope:
+            session.announced = None
+            async with self._within(session.deadlines.envelope):
+                return await self._replies(len(self._envelope.recipients) + 2)
         if session.unfinished:
             await self._say(["RSET"])
         session.unfinished = True
-        if "PIPELINING" in session.extensions and not (session.plain or self._careful):
-            return await self._say([mail, *recipients, "DATA"])
+        commands = self._commands(self._envelope)
+        if self._pipelines and not self._manner.careful:
+            return await self._say(commands)
+        mail, *recipients, data = commands
         replies = await self._say([mail])
         if not _is_positive(replies[0]):
-            return replies * (len(recipients) + 2)
+            return replies * len(commands)
         for recipient in recipients:
             replies += await self._say([recipient])
         if any(_is_positive(one) for one in replies[1:]):
-            return replies + await self._say(["DATA"], self._session.deadlines.data)
+            return replies + await self._say([data], session.deadlines.data)
         return [*replies, replies[-1]]
 
     async def _say(self, lines: Sequence[str], seconds: float | None = None) -> list[Reply]:
-        session = self._session
-        seconds = seconds or session.deadlines.envelope
+        async with self._within(seconds or self._session.deadlines.envelope):
+            await self._session.wire.send(*(line.encode() for line in lines))
+            return await self._replies(len(lines))
+
+    def _within(self, seconds: float) -> AbstractAsyncContextManager[None]:
+        return self._session.wire.within(seconds, "answer a command")
+
+    async def _replies(self, count: int) -> list[Reply]:
         replies: list[Reply] = []
-        async with session.wire.within(seconds, f"answer {lines[0].partition(' ')[0]}"):
-            await session.wire.send(*(line.encode() for line in lines))
-            while len(replies) < len(lines):
-                reply = await session.read_reply()
-                replies.append(reply)
-                if reply.code == _GOODBYE:  # nothing comes after it
-                    replies += self._goodbye(reply) * (len(lines) - len(replies))
-                self.heard = True
+        while len(replies) < count:
+            reply = await self._session.read_reply()
+            replies.append(reply)
+            if reply.code == _GOODBYE:  # nothing comes after it
+                replies += self._goodbye(reply) * (count - len(replies))
+            self.heard = True
         return replies
 
     def _goodbye(self, reply: Reply) -> list[Reply]:
@@ -150,11 +152,19 @@ class Transfer:
             raise server_busy(self._session.wire.where, self._session.quote(reply.text))
         return [reply]
 
-    def _parameters(self) -> list[str]:
-        offered, envelope = self._session.extensions, self._envelope
+    @property
+    def _pipelines(self) -> bool:
+        return "PIPELINING" in self._session.extensions and not self._session.plain
+
+    def _commands(self, envelope: Envelope) -> list[str]:
+        mail = " ".join([f"MAIL FROM:<{envelope.sender}>", *self._parameters(envelope)])
+        return [mail, *(f"RCPT TO:<{address}>" for address in envelope.recipients), "DATA"]
+
+    def _parameters(self, envelope: Envelope) -> list[str]:
+        offered = self._session.extensions
         if envelope.utf8:
             return ["SMTPUTF8", *(["BODY=8BITMIME"] if "8BITMIME" in offered else [])]
-        if "SIZE" in offered and not (self._session.plain or self._careful):
+        if "SIZE" in offered and not (self._session.plain or self._manner.careful):
             return [f"SIZE={envelope.size}"]
         return []
 
@@ -178,26 +188,29 @@ class Transfer:
             waiting = _stuffed(piece)
         if not waiting.endswith(b"\r\n"):
             waiting += b"\r\n"
-        self._at_the_end()
+        last = waiting + b".\r\n" + self._announcement()
+        self._manner.at_the_end()
         self.handed_over = True
         try:
-            await self._send(waiting + b".\r\n")
-        except SessionError as error:
-            # what the system does not take has not gone out, and without its end a message is none
-            self.handed_over = error.failure.kind is FailureKind.TIMEOUT
-            raise
-        return await self._verdict()
-
-    async def _verdict(self) -> Reply:
-        try:
-            return await self._last_reply(self._session.deadlines.verdict)
+            return await self._verdict(last)
         except asyncio.CancelledError:
             self.cancelled = True
-            return await self._last_reply(self._farewell)
+            return await self._verdict(b"", self._manner.farewell)
 
-    async def _last_reply(self, seconds: float) -> Reply:
+    def _announcement(self) -> bytes:
+        """What begins the next message, where it may go out with the end of this one."""
+        following = self._manner.following
+        if following is None or not self._pipelines:
+            return b""
+        self._session.announced = following
+        return as_lines(*(line.encode() for line in self._commands(following)))
+
+    async def _verdict(self, last: bytes, seconds: float | None = None) -> Reply:
+        """Send the end, and read what the server says to the message."""
         session = self._session
+        seconds = seconds or session.deadlines.verdict
         async with session.wire.within(seconds, "answer the message"):
+            await self._send_end(last)
             reply = await session.read_reply()
         if not 200 <= reply.code < 300 and not 400 <= reply.code < 600:  # noqa: PLR2004 - RFC 5321
             raise session.out_of_step("answer the message", reply.text)
@@ -205,12 +218,18 @@ class Transfer:
             session.wire.usable = False
         return reply
 
+    async def _send_end(self, last: bytes) -> None:
+        try:
+            await self._session.wire.send_content(last)
+        except SessionError:
+            # what the system does not take has not gone out, and without its end a message is none
+            self.handed_over = False
+            raise
+
     async def _take_back(self, data: Reply) -> None:
         """A server that asks for a message for nobody gets an empty one, as RFC 2920 wants it."""
         if data.code == _GO_ON:
-            async with self._session.wire.within(self._session.deadlines.data, "answer"):
-                await self._session.wire.send(b".")
-                await self._session.read_reply()
+            await self._say(["."], self._session.deadlines.data)
 
     async def _send(self, data: bytes) -> None:
         wire = self._session.wire

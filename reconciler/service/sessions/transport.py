@@ -149,13 +149,8 @@ class Wire:
         return str(self._socket.getsockname()[0]) if self._socket else ""
 
     async def send(self, *lines: bytes) -> None:
-        """One line of a command, or several at once; replies to them start with fresh limits.
-
-        CR, LF or NUL in a line would end it early and make the rest a command of its own.
-        """
-        if any(byte in line for line in lines for byte in b"\r\n\0"):
-            raise fail(FailureKind.PROTOCOL, None, "a command must not contain CR, LF or NUL")
-        await self.send_content(b"".join(line + b"\r\n" for line in lines))
+        """One line of a command, or several at once; replies to them start with fresh limits."""
+        await self.send_content(as_lines(*lines))
 
     async def send_content(self, data: bytes) -> None:
         """What is no command, as it is; the reply to it starts with fresh limits."""
@@ -286,3 +281,13 @@ class Wire:
                     self._socket.send(self._tls.shut())
             self._socket.close()
         self._socket = self._tls = None
+
+
+def as_lines(*lines: bytes) -> bytes:
+    """Commands as they go out.
+
+    CR, LF or NUL in a line would end it early and make the rest a command of its own.
+    """
+    if any(byte in line for line in lines for byte in b"\r\n\0"):
+        raise fail(FailureKind.PROTOCOL, None, "a command must not contain CR, LF or NUL")
+    return b"".join(line + b"\r\n" for line in lines)

@@ -108,6 +108,12 @@ class Account:
         self._refused_at = now
         self._refusal = Hold(Waiting.REFUSED, now + seconds, failure)
 
+    def recall(self, failure: Failure | None, refused: int, seconds: float) -> None:
+        """What is known of it from before; a refusal of an earlier process is left alone too."""
+        if failure and refused and not self.refused:
+            self.refuse(failure, seconds)
+        self.refused = max(self.refused, refused)
+
     def full(self, failure: Failure) -> None:
         """The server takes no more sessions of this user than there are."""
         if self.sessions:

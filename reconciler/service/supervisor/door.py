@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from math import inf
 
-from reconciler.model import Failure, Gateway, Secret, StatusState
+from reconciler.model import Failure, FailureKind, Gateway, Secret, StatusState
 from reconciler.service import contact
 from reconciler.service.contact import Login
 from reconciler.service.sessions import SessionSettings
@@ -56,15 +56,19 @@ class Door:
         asked_at: float = -inf,
     ) -> Wish:
         """A wish for a session, with what is known of its host and its login."""
-        gateway = login.actual.gateway
+        endpoint = self._hosts.endpoint(login.actual.gateway)
+        return Wish(key, login, endpoint, self._account(key, login), waits, known, asked_at)
+
+    def _account(self, key: Key, login: Login) -> Account:
         if login.credential is None:
-            account = Account()
-        else:
-            account = self._accounts.of(key.tenant, login.credential)
-            account.refused = max(account.refused, login.refused)
-            # a status says so only until user or password changes
-            account.worked |= login.actual.status.state is StatusState.SUCCEEDED
-        return Wish(key, login, self._hosts.endpoint(gateway), account, waits, known, asked_at)
+            return Account()
+        account = self._accounts.of(key.tenant, login.credential)
+        # a status says this only until user or password changes
+        status = login.actual.status
+        account.worked |= status.state is StatusState.SUCCEEDED
+        refusal = status.failure if is_refusal(status.failure) else None
+        account.recall(refusal, login.refused, self._slowly())
+        return account
 
     @asynccontextmanager
     async def opened(self, wish: Wish) -> AsyncIterator[MailSession]:
@@ -89,8 +93,14 @@ class Door:
         _check(wish)
         async with _trusted(wish) as trust, _answering(wish) as answer, wish.account.turn():
             _check(wish)
-            slowly = self._settings.refused * random.uniform(1, 2)  # noqa: S311 - spreads load
-            await Opening(self._ledger, wish, trust, answer, slowly).run(session)
+            await Opening(self._ledger, wish, trust, answer, self._slowly()).run(session)
+
+    def _slowly(self) -> float:
+        return self._settings.refused * random.uniform(1, 2)  # noqa: S311 - spreads load
+
+
+def is_refusal(failure: Failure | None) -> bool:
+    return failure is not None and failure.kind is FailureKind.AUTH
 
 
 def _trusted(wish: Wish) -> AbstractAsyncContextManager[Permit | None]:

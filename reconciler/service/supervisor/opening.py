@@ -127,6 +127,7 @@ class Opening:
             await self.ledger.take_back_refusal(self.wish.key, credential)
 
     async def _refused(self, failure: Failure, trust: Permit) -> None:
+        """Count it, unless it is the server that is at fault."""
         at_fault = _at_fault(failure)
         lifted = self.endpoint.refused(self.account, at_fault) if self.account.worked else []
         if self.account.worked and self.endpoint.logins.failure:
@@ -135,10 +136,10 @@ class Opening:
             for account in lifted:
                 await self.ledger.forget_refusals(account.tenant, account.credential)
                 account.lift()
-        else:
-            self.account.refuse(failure, self.slowly)
-            key, credential = self.wish.key, self.account.credential
-            self.account.refused = self.counted or await self.ledger.count_refusal(key, credential)
+            raise NotAnswering(at_fault, tried=True)
+        self.account.refuse(failure, self.slowly)
+        key, credential = self.wish.key, self.account.credential
+        self.account.refused = self.counted or await self.ledger.count_refusal(key, credential)
 
     async def _accepted(self) -> None:
         account = self.account
@@ -153,7 +154,7 @@ class Opening:
 
 def _at_fault(failure: Failure) -> Failure:
     return Failure(
-        FailureKind.BUSY,
+        FailureKind.AUTH,
         "host",
         f"{failure.message}; it refuses many logins that it accepted before",
         "the mail server seems to be at fault, so one gateway tries for all of them, slowly",

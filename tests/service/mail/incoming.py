@@ -3,14 +3,17 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 from reconciler.messages import InboxPage, ReceivedMessage
 from reconciler.model import Actor, ActualGateway, DesiredGateway, Gateway, Place, Secret
 from reconciler.service.mail.inbox import Inbox
+from reconciler.service.mail.receiving_once import LOOKS
 from reconciler.service.mail.receiving_settings import ReceivingSettings
 from reconciler.service.mail.works import WORKS
 from reconciler.service.service import Service, ServiceSettings
@@ -34,12 +37,13 @@ HASTY = Deadlines(dns=5, connect=5, tls=5, greeting=5, command=1, close=0.5, ove
 
 def mail(number: int = 1, body: str = "Hello.\r\n", **headers: str) -> bytes:
     """A message as a server has it; `number` makes it one of its own."""
+    now = format_datetime(datetime.now(UTC))
     given = {
-        "Received": f"from there by here; Wed, 22 Nov 2023 10:00:{number % 60:02} +0000",
+        "Received": f"from there by here with id {number}; {now}",
         "From": "Alice B. <Alice.B@Example.COM>",
         "To": "support@example.test",
         "Subject": f"Question {number}",
-        "Date": "Wed, 22 Nov 2023 10:00:00 +0000",
+        "Date": now,
         "Message-ID": f"<{number}@example.com>",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
@@ -92,6 +96,11 @@ class Desk:
             while await self.count() < count:  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0.01)
         return await self.messages()
+
+    async def until_errors(self, count: int) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while len(self.errors) < count:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
 
     async def count(self) -> int:
         found = await self.service.look(
@@ -151,11 +160,12 @@ class Desk:
             if not task.cancelled():
                 task.result()
 
-    async def look_once(self) -> None:
-        """One session, at most until it has nothing to do."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self.work_once()
+    async def look_once(self) -> bool:
+        """One session, until it has nothing more to do."""
+        async with self.session() as session:
+            self.rounds += 1
+            self.held = Held(self.service, TENANT, await self.actual(), session, self.session)
+            return await LOOKS[self.gateway.protocol_type](self.held)
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ def test_no_second_has_more_than_the_limit(seed: int) -> None:
     """G11: bursts, pauses, and a process that stands still now and then change nothing."""
 
     async def main() -> tuple[list[list[float]], list[float]]:
-        chance = random.Random(seed)
+        chance = random.Random(seed)  # noqa: S311 - a case
         whole = Pace(IN_ALL)
         hosts: list[list[float]] = [[] for _ in range(8)]
         paces = [Pace(PER_HOST, whole) for _ in hosts]
@@ -63,7 +63,7 @@ def test_a_long_queue_gets_almost_what_the_limit_allows() -> None:
         async def be_late() -> None:
             while True:
                 await asyncio.sleep(0.005)
-                loop().jump(random.uniform(0, 0.004))
+                loop().jump(random.uniform(0, 0.004))  # noqa: S311 - a case
 
         late = asyncio.create_task(be_late())
         await turns(Pace(PER_HOST, Pace(IN_ALL)), 2_000, moments)

@@ -8,13 +8,16 @@ import asyncio
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.model import FailureKind, Gateway, Secret
+from reconciler.model import EncryptionMode, FailureKind, Gateway, ProtocolType, Secret
 from reconciler.service.sessions import SessionError, SessionSettings
 from reconciler.service.sessions.base import Passed, Phase
 from reconciler.service.sessions.failures import connect_failure, fail
+from reconciler.service.sessions.sasl import server_busy
 from reconciler.service.work import Held
+from tests.service.supervisor.stage import Stage, staged
 
 T = TypeVar("T")
 
@@ -70,17 +73,20 @@ class SimulatedHost:
     """A mail server that takes some time to answer, and is down between the moments of `outages`.
 
     `connections` are the moments at which a client began to connect. While it is down it refuses
-    connections, or with `silent` leaves them without an answer.
+    connections, or with `silent` leaves them without an answer. `accepts` judges logins.
     """
 
-    def __init__(self, *, latency: float = 0.05, silent: bool = False) -> None:
+    def __init__(
+        self, *, latency: float = 0.05, silent: bool = False, sessions_of_one_user: int = 1 << 30
+    ) -> None:
         self.latency = latency
         self.silent = silent
         self.outages: list[tuple[float, float]] = []
         self.connections: list[float] = []
         self.refused: list[str] = []
         self.accepts: Callable[[Gateway, str], bool] = lambda *_: True
-        self._ends: set[asyncio.Future[None]] = set()
+        self._sessions_of_one_user = sessions_of_one_user
+        self._ends: dict[asyncio.Future[None], str] = {}
 
     @property
     def open(self) -> int:
@@ -117,11 +123,32 @@ class SimulatedHost:
         except TimeoutError:
             raise connect_failure(where, TimeoutError()) from None
 
-    def begin(self) -> asyncio.Future[None]:
+    def log_in(self, gateway: Gateway, password: str) -> asyncio.Future[None]:
+        """What will be done when the session ends."""
+        where, user = f"{gateway.host}:{gateway.port}", gateway.user_id or ""
+        if self.down():
+            raise connect_failure(where, ConnectionRefusedError())
+        if not self.accepts(gateway, password):
+            self.refused.append(user)
+            raise fail(FailureKind.AUTH, "user_password", f"{where} refuses the login")
+        if list(self._ends.values()).count(user) >= self._sessions_of_one_user:
+            raise server_busy(where, "[LIMIT] Too many connections")
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ends.add(end)
-        end.add_done_callback(self._ends.discard)
+        self._ends[end] = user
+        end.add_done_callback(self._ends.pop)
         return end
+
+
+def mailbox(number: int) -> tuple[Gateway, str]:
+    """A gateway on the simulated host, and its password."""
+    return Gateway(
+        f"gateway-{number:05}",
+        ProtocolType.IMAP,
+        "mail.test",
+        143,
+        user_id=f"mailbox-{number}@example.com",
+        encryption_mode=EncryptionMode.NONE,
+    ), "password"
 
 
 class SimulatedSession:
@@ -155,13 +182,8 @@ class SimulatedSession:
                 await asyncio.sleep(self._host.latency)
             case Phase.LOGIN:
                 await asyncio.sleep(self._host.latency)
-                if self._host.down():
-                    raise connect_failure(where, ConnectionRefusedError())
                 password = self._password.reveal() if self._password else ""
-                if not self._host.accepts(self.gateway, password):
-                    self._host.refused.append(self.gateway.user_id or "")
-                    raise fail(FailureKind.AUTH, "user_password", f"{where} refuses the login")
-                self._end = self._host.begin()
+                self._end = self._host.log_in(self.gateway, password)
             case Phase.DNS:
                 pass
         return Passed("")
@@ -183,6 +205,16 @@ class SimulatedSession:
 async def hold(held: Held) -> float:
     """The work of a simulated session."""
     raise await held.session.lost()  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def simulated(folder: Path, host: SimulatedHost) -> AsyncIterator[Stage]:
+    """A service whose gateways are all on this host."""
+    works = dict.fromkeys(ProtocolType, hold)
+    async with staged(
+        folder, works, sessions=lambda *given: SimulatedSession(host, *given)
+    ) as stage:
+        yield stage
 
 
 def busiest(moments: Sequence[float], seconds: float = 1.0) -> int:

@@ -5,7 +5,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reconciler.service.http.page.certificates import Anchors
@@ -16,7 +16,7 @@ from reconciler.service.http.page.view import PAGE_SIZE, View
 from reconciler.service.http.routing import Site
 
 FRESH_SECONDS: Final = 0.5
-"""So long an index serves everybody: in a storm ten thousand gateways change at once."""
+"""An index is read no more often than this: in a storm ten thousand gateways change at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Board:
     """What one view shows. `view.page` is a page that there is.
 
     `total` counts all gateways of the tenant, `matching` those that fit the view. `sealed` says
-    that the service has no key for its passwords.
+    that the service has no key for its passwords; `seconds`, how long reading the gateways took.
     """
 
     view: View
@@ -36,6 +36,7 @@ class Board:
     pages: int
     shown: tuple[Shown, ...]
     sealed: bool
+    seconds: float = field(compare=False, repr=False)
 
     @property
     def digest(self) -> str:
@@ -52,13 +53,17 @@ class Boards:
         self._indexes: dict[str, tuple[float, Index]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
-    async def read(self, tenant: str, view: View) -> Board:
-        index = await self._index(tenant)
+    async def read(self, tenant: str, view: View, *, since: float | None = None) -> Board:
+        """The board as it is, or was at a moment since (monotonic seconds): else a moment ago."""
+        index = await self._index(
+            tenant, time.monotonic() - FRESH_SECONDS if since is None else since
+        )
         matching = index.matching(view)
         pages = max(1, -(-len(matching) // PAGE_SIZE))
         view = replace(view, page=min(view.page, pages))
         first = (view.page - 1) * PAGE_SIZE
         names = [entry.name for entry in matching[first : first + PAGE_SIZE]]
+        started = time.monotonic()
         shown, sealed = await self._shown(tenant, names)
         return Board(
             view,
@@ -70,6 +75,7 @@ class Boards:
             pages,
             shown,
             sealed,
+            time.monotonic() - started,
         )
 
     async def one(self, tenant: str, name: str) -> Shown | None:
@@ -92,23 +98,32 @@ class Boards:
 
         return await service.ask(read)
 
-    async def _index(self, tenant: str) -> Index:
-        """All of a tenant's gateways in few words, read at most so often, whoever asks."""
+    async def _index(self, tenant: str, since: float) -> Index:
+        """All of a tenant's gateways in few words, read no earlier than at that moment.
+
+        It is read so often and no more: who comes first waits, and the others have it from him.
+        """
         async with self._reading.setdefault(tenant, asyncio.Lock()):
             read_at, index = self._indexes.get(tenant, (0.0, None))
-            if index is None or time.monotonic() - read_at > FRESH_SECONDS:
-                service, supervisor = self._site.service, self._site.supervisor
-                rows, anchors = await service.ask(
-                    lambda connection: (
-                        read_rows(connection, tenant),
-                        self._anchors.read(connection, tenant),
-                    )
-                )
-                index = make_index(
-                    rows,
-                    anchors,
-                    lambda name: seen_by(supervisor, tenant, name).certificate_ends_at,
-                    service.clock(),
-                )
-                self._indexes[tenant] = time.monotonic(), index
+            if index and read_at >= since:
+                return index
+            if index:
+                await asyncio.sleep(read_at + FRESH_SECONDS - time.monotonic())
+            read_at, index = time.monotonic(), await self._read_index(tenant)
+            self._indexes[tenant] = read_at, index
             return index
+
+    async def _read_index(self, tenant: str) -> Index:
+        service, supervisor = self._site.service, self._site.supervisor
+        rows, anchors = await service.ask(
+            lambda connection: (
+                read_rows(connection, tenant),
+                self._anchors.read(connection, tenant),
+            )
+        )
+        return make_index(
+            rows,
+            anchors,
+            lambda name: seen_by(supervisor, tenant, name).certificate_ends_at,
+            service.clock(),
+        )

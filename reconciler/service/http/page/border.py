@@ -20,6 +20,7 @@ from reconciler.service.http.page.view import View
 from reconciler.service.http.page.visits import LASTS, Visit, Visits
 from reconciler.service.http.problems import Problem
 from reconciler.service.http.routing import OpenHandler, Site
+from reconciler.service.observe import access
 from reconciler.service.service import Service
 
 FORM_BYTES: Final = 8 * 1024
@@ -85,7 +86,7 @@ class Border:
             visit = await find_visit(request, site.service)
             if visit is None:
                 return self._ask_in(request, site)
-            self._guard.allow(visit.principal.token)
+            self._let_in(request, visit)
             return await handler(Viewing(request, site, visit))
 
         return self.open(handle)
@@ -98,7 +99,7 @@ class Border:
             visit = await find_visit(request, site.service)
             if visit is None:
                 raise Problem(401, "unauthorized", "you are signed out", "sign in and try again")
-            self._guard.allow(visit.principal.token)
+            self._let_in(request, visit)
             form = await read_form(request, site)
             if not hmac.compare_digest(
                 form.get("form_token", "").encode(), visit.form_token.encode()
@@ -107,6 +108,10 @@ class Border:
             return await handler(Viewing(request, site, visit), form)
 
         return self.open(handle)
+
+    def _let_in(self, request: web.Request, visit: Visit) -> None:
+        request[access.CALLER] = visit.principal.token
+        self._guard.allow(visit.principal.token)
 
     def stranger(self, request: web.Request) -> None:
         """Count a token that was wrong; who guesses is told to wait. Raises Problem."""

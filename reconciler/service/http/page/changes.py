@@ -1,14 +1,9 @@
-"""From one board to the next: which rows look different, and what to say of it aloud."""
+"""From one board to the next: which rows look different."""
 
-from collections import Counter
-from typing import Any, Final
+from typing import Any
 
 from reconciler.service.http.page.board import Board
 from reconciler.service.http.page.visits import Visit
-from reconciler.service.http.page.words import STATUS_WORDS, count, shown
-
-_NAMED: Final = 3
-"""So many gateways are named one by one; of more, only their number is said."""
 
 
 def changes(parts: Any, visit: Visit, before: Board | None, board: Board) -> dict[str, Any]:
@@ -21,7 +16,6 @@ def changes(parts: Any, visit: Visit, before: Board | None, board: Board) -> dic
     return {
         "digest": board.digest,
         "title": title(board),
-        "say": spoken(before, board) if before else "",
         "order": [one.name for one in board.shown],
         "rows": {
             one.name: parts.row(one, visit, back)
@@ -41,14 +35,3 @@ def title(board: Board) -> str:
     """What a tab in the background says: whether somebody is needed."""
     failed = board.counts["failed"]
     return f"{failed} failed · Gateway Monitoring" if failed else "Gateway Monitoring"
-
-
-def spoken(before: Board, board: Board) -> str:
-    """What a screen reader says of gateways that have another status now."""
-    known = {one.name: one.status for one in before.shown}
-    changed = [one for one in board.shown if known.get(one.name, one.status) is not one.status]
-    if len(changed) <= _NAMED:
-        return " ".join(f"{shown(one.name)}: {STATUS_WORDS[one.status]}." for one in changed)
-    words = Counter(STATUS_WORDS[one.status] for one in changed)
-    numbers = ", ".join(f"{number} {word}" for word, number in words.most_common())
-    return f"{count(len(changed), 'gateway')} changed: {numbers}."

@@ -22,7 +22,7 @@ from reconciler.service.http.page.view import View
 from reconciler.service.http.page.visits import Visits
 from reconciler.service.http.problems import Problem, problem_of
 
-PACE_SECONDS: Final = 1.0
+PACE_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 2.0
 """How long a stream may outlive a token that another process has revoked."""
@@ -30,8 +30,6 @@ LOOK_SECONDS: Final = 2.0
 _WRITE_SECONDS: Final = 30.0
 _SHARE: Final = 20
 """A stream reads for at most one part in so many of its time, however much changes."""
-
-_MOST_LETTERS: Final = 64
 
 
 class Live:
@@ -45,7 +43,7 @@ class Live:
         request = viewing.request
         if request.headers.get("Sec-Fetch-Site") not in {None, "same-origin"}:
             raise Problem(403, "forbidden", "this was asked for by another page")
-        view, have = View.read(request.query), request.query.get("have", "")[:_MOST_LETTERS]
+        view, have = View.read(request.query), request.query.get("have", "")
         response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
@@ -67,10 +65,10 @@ class Live:
     ) -> AsyncIterator[str]:
         before: Board | None = None
         while stream.over is None and not viewing.site.closing.is_set():
-            started = time.monotonic()
+            since, pause = time.monotonic(), PACE_SECONDS
             listener.rest()  # what follows shows all of it
             try:
-                board = await self._boards.read(viewing.tenant, view)
+                board = await self._boards.read(viewing.tenant, view, since=since)
             except GatewaysError as error:
                 yield _event("trouble", problem_of(error).detail)
             else:
@@ -79,8 +77,8 @@ class Live:
                     yield _event("still", 0)
                 else:
                     yield await asyncio.to_thread(self._board_event, viewing, before, board)
-                before = board
-            await _pause(stream, max(PACE_SECONDS, _SHARE * (time.monotonic() - started)))
+                before, pause = board, max(pause, _SHARE * board.seconds)
+            await _pause(stream, pause)
             await self._something(viewing, stream, listener)
         if stream.over:
             yield _event("over", stream.over)

@@ -4,6 +4,7 @@
 import { tellTimes } from "./times.js";
 
 const QUIET = 1500;
+const NAMED = 3; // of more gateways than these only the number is said
 const $ = (id) => document.getElementById(id);
 
 let order = null; // the names in the order that is still to be arranged
@@ -18,10 +19,10 @@ export function show(board) {
     return;
   }
   for (const [id, html] of Object.entries(board.parts)) put($(id), html);
-  for (const [name, html] of Object.entries(board.rows)) putRow(name, html);
+  const changed = Object.entries(board.rows).map(([name, html]) => putRow(name, html)).filter(Boolean);
+  if (changed.length) say(changed.length > NAMED ? `${changed.length} gateways changed` : changed.join(" "));
   document.title = board.title;
   $("gateways").dataset.digest = board.digest;
-  if (board.say) $("say").textContent = board.say;
   order = board.order;
   settle();
 }
@@ -30,6 +31,7 @@ export function show(board) {
 export function showAnew(board) {
   show(board);
   if (order) arrange();
+  say($("below").firstElementChild.textContent);
 }
 
 export function watchHands() {
@@ -75,18 +77,29 @@ function firstInSight(rows) {
   return [...rows.children].find((one) => one.getBoundingClientRect().bottom > 0);
 }
 
+// Gives what is to be said of it: its status, where that is another now.
 function putRow(name, html) {
   const sent = parse(html).firstElementChild;
   tellTimes(sent);
   const old = $(`gateway-${name}`);
   if (!old) {
     fresh.set(name, sent);
-    return;
+    return "";
   }
+  const [before, after] = [word(old), word(sent)];
   old.className = sent.className;
   [...sent.cells].forEach((cell, at) => swap(old.cells[at], cell));
   old.classList.remove("changed");
   requestAnimationFrame(() => old.classList.add("changed"));
+  return before === after ? "" : `${name}: ${after}.`;
+}
+
+function word(row) {
+  return row.querySelector(".badge").textContent;
+}
+
+function say(words) {
+  $("say").textContent = words;
 }
 
 function put(part, html) {

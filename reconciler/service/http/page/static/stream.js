@@ -34,18 +34,13 @@ function connect(first) {
   query.set("have", $("gateways").dataset.digest);
   const opened = (source = new EventSource(`/events?${query}`));
   let put = first;
-  opened.onopen = () => {
-    wait = FIRST_WAIT;
-    heard();
-    tell("live", "Live");
-  };
-  opened.onerror = () => lost();
-  opened.addEventListener("still", heard);
+  opened.onopen = heard;
+  opened.onerror = lost;
+  opened.addEventListener("still", live);
   opened.addEventListener("board", (event) => {
-    heard();
     put(JSON.parse(event.data));
     put = show;
-    tell("live", "Live");
+    live();
   });
   opened.addEventListener("trouble", (event) => {
     heard();
@@ -65,12 +60,18 @@ function leave() {
   source = null;
 }
 
+function live() {
+  heard();
+  wait = FIRST_WAIT;
+  tell("live", "Live");
+}
+
 function heard() {
   clearTimeout(silence);
   silence = setTimeout(lost, SILENCE);
 }
 
-async function lost() {
+function lost() {
   leave();
   tell("lost", "Connection lost, trying again");
   retry = setTimeout(again, wait * (0.5 + Math.random() / 2));
