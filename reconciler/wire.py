@@ -4,6 +4,7 @@ A certificate travels once, by its digest; a password goes in and never comes ou
 """
 
 from collections.abc import Mapping
+from itertools import product
 from operator import itemgetter
 from types import NoneType
 from typing import Any, Final
@@ -216,19 +217,15 @@ class _Shape:
     """The members of a JSON object that are read, and what each may be."""
 
     def __init__(self, **members: tuple[type, ...]) -> None:
-        self._members = members
         self._values = itemgetter(*members)
-        self._seen: set[tuple[type, ...]] = set()
+        self._types = frozenset(product(*members.values()))
 
     def of(self, data: Mapping[str, Any]) -> tuple[Any, ...]:
         """Their values, in order. Raises LookupError or TypeError."""
         values: tuple[Any, ...] = self._values(data)
         types = tuple(map(type, values))
-        if types not in self._seen:
-            for kind, allowed in zip(types, self._members.values(), strict=True):
-                if kind not in allowed:
-                    raise TypeError(kind)
-            self._seen.add(types)
+        if types not in self._types:
+            raise TypeError(types)
         return values
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
-FORMATS: Final = ("text", "json", "github", "markdown")
+FORMATS: Final = ("text", "json", "github", "sarif", "junit", "markdown", "html")
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from reconciler.errors import WrongUsage
 @click.option("--max-disconnects", type=click.IntRange(0), help="How many removals to allow.")
 @click.option("--max-reconnects", type=click.IntRange(0), help="How many remade connections.")
 @POLICY_FROM
-@global_options(("text", "json", "markdown"))
+@global_options(("text", "json", "markdown", "html"))
 @pass_settings
 def command(  # noqa: PLR0913 - one parameter an option
     settings: Settings,

@@ -164,6 +164,10 @@ def render(plan: Plan, settings: Settings) -> str:
             from reconciler.report.markdown import plan_markdown
 
             return plan_markdown(plan)
+        case "html":
+            from reconciler.report.html import plan_html
+
+            return plan_html(plan)
         case _:
             from reconciler.report.plan import plan_text
 

@@ -13,7 +13,7 @@ from reconciler.errors import WrongUsage
 @click.command("show")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--detailed-exitcode", is_flag=True, help="End with 2 where there are changes.")
-@global_options(("text", "json", "markdown"))
+@global_options(("text", "json", "markdown", "html"))
 @pass_settings
 def command(settings: Settings, file: Path, *, detailed_exitcode: bool) -> int:
     """Show a saved plan again; needs no project, no key and no network."""

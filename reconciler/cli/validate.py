@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command("validate")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@global_options(("text", "json", "github"))
+@global_options(("text", "json", "github", "sarif", "junit"))
 @pass_settings
 def command(settings: Settings, files: tuple[Path, ...]) -> int:
     """Check every declaration: offline, without a key, all problems at once.
@@ -96,6 +96,15 @@ def _render(judgement: "Judgement", settings: Settings) -> str:
             return json.dumps(problems.judgement_data(judgement), indent=2) + "\n"
         case "github":
             return problems.judgement_github(judgement)
+        case "sarif":
+            from reconciler import __version__
+            from reconciler.report.sarif import judgement_sarif
+
+            return json.dumps(judgement_sarif(judgement, __version__), indent=2) + "\n"
+        case "junit":
+            from reconciler.report.junit import judgement_junit
+
+            return judgement_junit(judgement)
         case _:
             return problems.judgement_text(judgement, settings.style())
 

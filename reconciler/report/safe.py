@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-# control characters, and those that reorder or hide text (Trojan Source, CVE-2021-42574)
+# control characters, those that reorder or hide text (Trojan Source, CVE-2021-42574), and what no
+# encoding can hold
 _UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff]"
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:/])")
 

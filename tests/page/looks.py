@@ -72,6 +72,7 @@ class Look:
 
     page: Page
     on: Stage
+    url: str
     wrong: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
 
@@ -89,16 +90,30 @@ class Look:
         await self.page.keyboard.press("Enter")
         await expect(self.page.get_by_role("heading", name="Gateway Monitoring")).to_be_visible()
 
+    async def come(self, role: str = "operate", path: str = "/", **fields: Any) -> str:
+        """Come with a cookie, for whom signing in is not the point; gives the token's id."""
+        visitor = self.on.visitor()
+        token = await visitor.sign_in(role, **fields)
+        name, _, value = visitor.cookie.partition("=")
+        cookie = {"name": name, "value": value, "url": self.url, "sameSite": "Strict"}
+        await self.page.context.add_cookies([cookie])  # type: ignore[list-item] # a literal
+        await self.page.goto(self.url + path)
+        await expect(self.page.get_by_role("heading", name="Gateway Monitoring")).to_be_visible()
+        return token
+
     async def live(self) -> None:
         await expect(self.page.locator("#live-word")).to_have_text("Live")
 
 
 @asynccontextmanager
-async def look(browser: Browser, on: Stage, **options: Any) -> AsyncIterator[Look]:
+async def look(
+    browser: Browser, on: Stage, *, through: str = "", **options: Any
+) -> AsyncIterator[Look]:
+    """A page that is still empty; `through` is where the service is seen, if not where it is."""
     context: BrowserContext = await browser.new_context(**{"viewport": WIDE, **options})
     context.set_default_timeout(8_000)
     page = await context.new_page()
-    looks = Look(page, on)
+    looks = Look(page, on, through or on.running.url)
     page.on("pageerror", lambda error: looks.wrong.append(f"error: {error}"))
     page.on(
         "console",
@@ -113,6 +128,6 @@ async def look(browser: Browser, on: Stage, **options: Any) -> AsyncIterator[Loo
         if scripts:
             looks.wrong += await page.evaluate("window.violations")
         assert looks.wrong == []
-        assert looks.hosts == {urlsplit(on.running.url).netloc}
+        assert looks.hosts == {urlsplit(looks.url).netloc}
     finally:
         await context.close()

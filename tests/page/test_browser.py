@@ -14,6 +14,7 @@ from reconciler.service.access import Tokens
 from reconciler.service.feed import About
 from reconciler.service.store import Store
 from reconciler.service.supervisor.facts import Facts
+from tests.page.cable import cable
 from tests.page.looks import BEYOND_THE_EDGE, LOW_CONTRAST, PHONE, look
 from tests.page.world import (
     ABSENT,
@@ -47,7 +48,6 @@ async def test_signing_in_looking_and_signing_out(browser: Browser, tmp_path: Pa
             await page.keyboard.press("Enter")
         assert (await refused.value).status == 401
         await expect(page.get_by_role("alert")).to_contain_text("not known here")
-        assert looks.wrong.pop().startswith("Failed to load resource")  # the 401 itself
         await looks.sign_in("read", "/?status=failed")
         assert await looks.names() == ["billing-in"]
         assert page.url == on.running.url + "/?status=failed"
@@ -58,12 +58,14 @@ async def test_signing_in_looking_and_signing_out(browser: Browser, tmp_path: Pa
         await expect(page.get_by_label("Access token")).to_be_visible()
         await page.go_back()
         await expect(page.get_by_label("Access token")).to_be_visible()
+        # what the browser says of the wrong token
+        looks.wrong = [one for one in looks.wrong if "401" not in one]
 
 
 async def test_what_changes_is_shown_without_reloading(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in("read")
+        await looks.come("read")
         await looks.live()
         page = looks.page
         await page.evaluate("window.stays = true")
@@ -89,7 +91,7 @@ async def test_rows_stay_where_they_are_while_somebody_is_there(
     """Nobody presses the button of another gateway because rows have moved."""
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in()
+        await looks.come()
         await looks.live()
         page = looks.page
         button = looks.row("support-in").get_by_role("button", name="Rebuild")
@@ -107,7 +109,7 @@ async def test_rows_stay_where_they_are_while_somebody_is_there(
 async def test_filters_take_effect_while_they_are_typed(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in("read")
+        await looks.come("read")
         await looks.live()
         page = looks.page
         await page.keyboard.press("/")
@@ -130,14 +132,14 @@ async def test_filters_take_effect_while_they_are_typed(browser: Browser, tmp_pa
         await page.go_back()
         await expect(page.locator("#rows tr")).to_have_count(3)
         await page.locator("#name").fill("absent")
-        await expect(page.get_by_text("No gateway fits these filters")).to_be_visible()
+        await expect(page.get_by_role("heading", name="No gateway fits")).to_be_visible()
         await expect(page.locator("table")).to_be_hidden()
 
 
 async def test_rebuilding_with_the_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in(note="Ops on call")
+        await looks.come(note="Ops on call")
         await looks.live()
         page = looks.page
         await page.keyboard.press("Tab")
@@ -179,7 +181,7 @@ async def test_confirming_cancelling_and_what_is_refused(browser: Browser, tmp_p
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
         await put(on.service, gateway("vip-in", protect=True), status("succeeded"))
-        await looks.sign_in()
+        await looks.come()
         await looks.live()
         page = looks.page
         dialog = page.get_by_role("dialog")
@@ -205,25 +207,42 @@ async def test_confirming_cancelling_and_what_is_refused(browser: Browser, tmp_p
         await expect(page.get_by_role("status")).to_contain_text("was changed meanwhile")
 
 
-async def test_the_end_of_a_visit_and_of_the_connection(browser: Browser, tmp_path: Path) -> None:
+async def test_a_visit_that_ends_leads_back_to_signing_in(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in("read", "/?status=succeeded")
+        token = await looks.come("read", "/?status=succeeded")
+        await looks.live()
+        await on.service.write(lambda found: Tokens(found, on.service.clock).revoke(token))
+        await expect(looks.page.get_by_label("Access token")).to_be_visible()
+        assert looks.page.url == on.running.url + "/login?status=succeeded"
+
+
+async def test_a_lost_connection_is_told_and_made_up_for(browser: Browser, tmp_path: Path) -> None:
+    async with (
+        stage(tmp_path) as on,
+        cable(on.running.url) as line,
+        look(browser, on, through=line.url) as looks,
+    ):
+        await with_three(on)
+        await looks.come("read")
         await looks.live()
         page = looks.page
-        await page.context.set_offline(offline=True)
-        await page.evaluate("dispatchEvent(new Event('offline'))")
-        await on.service.look(lambda found: found)  # the stream itself is still open
-        await page.context.set_offline(offline=False)
-        token = (await page.locator(".who bdi").inner_text()).removeprefix("token ")
-        await on.service.write(lambda found: Tokens(found, on.service.clock).revoke(token))
-        await expect(page.get_by_label("Access token")).to_be_visible()
-        assert page.url == on.running.url + "/login?status=succeeded"
+        await line.cut()
+        await expect(page.locator("#live-word")).to_contain_text("Connection lost")
+        await report(on.service, "support-in", status("failed", ABSENT))
+        await line.mend()
+        await expect(looks.row("support-in")).to_contain_text("Failed")
+        await looks.live()
+        await expect(page.locator("#say")).to_have_text("support-in: Failed.")
+        # what the browser says of the time without a connection
+        looks.wrong = [one for one in looks.wrong if "ERR_" not in one]
 
 
 async def test_on_a_phone_nothing_runs_over_the_edge(browser: Browser, tmp_path: Path) -> None:
-    touched = {"viewport": PHONE, "has_touch": True}
-    async with stage(tmp_path) as on, look(browser, on, **touched) as looks:
+    async with (
+        stage(tmp_path) as on,
+        look(browser, on, viewport=PHONE, has_touch=True) as looks,
+    ):
         await with_three(on)
         long = "a" + "-very.long_name" * 4 + "-xyz"
         words = "x" * 120 + " " + "كلمة " * 20
@@ -232,7 +251,7 @@ async def test_on_a_phone_nothing_runs_over_the_edge(browser: Browser, tmp_path:
         one = gateway(long[:64], host="h" * 60 + ".example.com", labels=labels)
         await put(on.service, one, status("failed", failure), owner="o" * 80)
         page = looks.page
-        await looks.sign_in()
+        await looks.come()
         await looks.live()
         width = await page.evaluate("document.documentElement.scrollWidth")
         assert width == PHONE["width"]
@@ -270,7 +289,7 @@ async def test_everybody_can_read_it(browser: Browser, tmp_path: Path, scheme: s
         ground = await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 3 * 128
         assert light == (scheme == "light")
-        await looks.sign_in()
+        await looks.come()
         await looks.live()
         seen, low = await page.evaluate(LOW_CONTRAST)
         assert seen > 100
@@ -284,7 +303,7 @@ async def test_everybody_can_read_it(browser: Browser, tmp_path: Path, scheme: s
 async def test_everything_has_a_name(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in()
+        await looks.come()
         page = looks.page
         assert await page.locator("h1").count() == 1
         assert await page.locator("html").get_attribute("lang") == "en"
@@ -317,7 +336,7 @@ async def test_everything_has_a_name(browser: Browser, tmp_path: Path) -> None:
 async def test_without_scripts_it_is_complete(browser: Browser, tmp_path: Path) -> None:
     async with stage(tmp_path) as on, look(browser, on, java_script_enabled=False) as looks:
         await with_three(on)
-        await looks.sign_in()
+        await looks.come()
         page = looks.page
         await page.get_by_label("Name or host").fill("support")
         await page.get_by_role("button", name="Filter").click()
@@ -342,7 +361,7 @@ async def test_hostile_text_is_text_also_when_it_comes_live(
 ) -> None:
     async with stage(tmp_path) as on, look(browser, on) as looks:
         await with_three(on)
-        await looks.sign_in()
+        await looks.come()
         await looks.live()
         text = "<img src=x onerror='window.pwned=1'><script>window.pwned=1</script>"
         turned = "safe\u202egnp.exe\x1b[31m"

@@ -62,7 +62,7 @@ class Problem(Exception):
 
     @property
     def title(self) -> str:
-        return _TITLES.get(self.slug) or HTTPStatus(self.status).phrase
+        return TITLES.get(self.slug) or HTTPStatus(self.status).phrase
 
     def response(self) -> web.Response:
         body: dict[str, Any] = {
@@ -139,11 +139,12 @@ _SEALED: Final = Problem(
     "whoever runs the service has to put the key back",
 )
 
-_TITLES: Final = {
+TITLES: Final = {
     "invalid": "The request is not valid",
     "unauthorized": "A token is needed",
     "forbidden": "The token's role does not allow this",
     "not-found": "Not found",
+    "not-allowed": "The path does not take this method",
     "exists": "The gateway is there already",
     "not-ours": "The gateway belongs to another owner",
     "blocked": "The gateway cannot be changed like this",

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import json
 import sqlite3
+from dataclasses import dataclass
 from typing import Final
 
 from reconciler.clock import exact, stamp
 from reconciler.errors import Blocked, KeyReused, NotThere, PlatformUnavailable
 from reconciler.messages import OutgoingMessage, SentMessage
-from reconciler.model import Cause, ProtocolType
+from reconciler.model import Cause, ProtocolType, StatusState
 from reconciler.service.feed import About
 from reconciler.service.mail.compose import Composed, Letterhead, compose
 from reconciler.service.mail.outbox import Accepted, Outbox, Queued
@@ -29,6 +30,14 @@ class QueueFull(PlatformUnavailable):
         self.for_space = for_space
 
 
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """A gateway that can send; `held` says that it is disconnected now."""
+
+    head: Letterhead
+    held: bool
+
+
 async def accept(
     service: Service, tenant: str, name: str, message: OutgoingMessage, key: str
 ) -> SentMessage:
@@ -44,94 +53,104 @@ async def accept(
         QueueFull: too much waits already.
 
     """
-    now, settings = service.clock(), service.settings.outbox
-    long = _is_long(message)
-    wanted = Accepted(
-        _id_of(tenant, name, key),
-        name,
-        message.kind,
-        await asyncio.to_thread(_digest, message) if long else _digest(message),
-        stamp(now),
-        stamp(now + settings.lifetime),
-        exact(now),
-    )
-
-    def make(head: Letterhead) -> Composed:
-        return compose(head, message, settings.limits, unique=wanted.id, now=now)
-
-    composed: Composed | None = None
-    if long:
-        found = await service.look(
-            lambda connection: (
-                _repeated(connection, tenant, wanted) or _letterhead(connection, tenant, name)
-            )
-        )
-        if isinstance(found, SentMessage):
-            return found
-        composed = await asyncio.to_thread(make, found)
-
-    def store(connection: sqlite3.Connection) -> SentMessage:
-        repeated = _repeated(connection, tenant, wanted)
-        if repeated:
-            return repeated
-        made = composed or make(_letterhead(connection, tenant, name))
-        return _stored(connection, tenant, wanted, made, settings)
-
-    sent = await service.write(store)
+    asked = _Asked(service, tenant, name, message, key)
+    sent = await (asked.accept_long() if _is_long(message) else asked.accept())
     service.feed.tell(About.OUTBOX, tenant, name)
     return sent
 
 
-def _repeated(connection: sqlite3.Connection, tenant: str, wanted: Accepted) -> SentMessage | None:
-    outbox = Outbox(connection, tenant)
-    request = outbox.request_of(wanted.id)
-    if request is not None and request != wanted.request:
-        raise KeyReused(
-            f"the key of this message through gateway {wanted.gateway!r} was used for another one",
-            "give every message a key of its own, and the same only to repeat it unchanged",
+class _Asked:
+    """What one call of `accept` wants."""
+
+    def __init__(
+        self, service: Service, tenant: str, name: str, message: OutgoingMessage, key: str
+    ) -> None:
+        self._service = service
+        self._tenant = tenant
+        self._name = name
+        self._message = message
+        self._id = _id_of(tenant, name, key)
+        self._now = service.clock()
+
+    async def accept(self) -> SentMessage:
+        digest = _digest(self._message)
+
+        def job(connection: sqlite3.Connection) -> SentMessage:
+            repeated = self._repeated(connection, digest)
+            if repeated:
+                return repeated
+            sender = self._sender(connection)
+            return self._stored(connection, digest, sender, self._composed(sender))
+
+        return await self._service.write(job)
+
+    async def accept_long(self) -> SentMessage:
+        """The same; what takes long is done on a thread, so that nobody else has to wait."""
+        digest = await asyncio.to_thread(_digest, self._message)
+        found = await self._service.look(
+            lambda connection: self._repeated(connection, digest) or self._sender(connection)
         )
-    return outbox.find(wanted.gateway, wanted.id) if request else None
-
-
-def _stored(
-    connection: sqlite3.Connection,
-    tenant: str,
-    wanted: Accepted,
-    composed: Composed,
-    settings: OutboxSettings,
-) -> SentMessage:
-    name, outbox = wanted.gateway, Outbox(connection, tenant)
-    outbox.add(wanted, composed)
-    _check_room(name, outbox.count(name, 1, len(composed.content)), settings)
-    sent = outbox.find(name, wanted.id)
-    assert sent  # noqa: S101 - it was added just now
-    return sent
-
-
-def _check_room(name: str, queued: Queued, settings: OutboxSettings) -> None:
-    if queued.messages > settings.queue_messages:
-        raise QueueFull(
-            f"{settings.queue_messages:,} messages of gateway {name!r} wait to be sent, and no "
-            "more may",
-            for_space=False,
-        )
-    if queued.bytes > settings.queue_bytes:
-        raise QueueFull(
-            f"the messages of gateway {name!r} that wait to be sent take all the space they may",
-            for_space=True,
+        if isinstance(found, SentMessage):
+            return found
+        composed = await asyncio.to_thread(self._composed, found)
+        return await self._service.write(
+            lambda connection: (
+                self._repeated(connection, digest)
+                or self._stored(connection, digest, found, composed)
+            )
         )
 
+    def _composed(self, sender: _Sender) -> Composed:
+        limits = self._service.settings.outbox.limits
+        return compose(sender.head, self._message, limits, unique=self._id, now=self._now)
 
-def _letterhead(connection: sqlite3.Connection, tenant: str, name: str) -> Letterhead:
-    """What messages of a gateway begin with, if it can send."""
-    row = connection.execute(
-        "SELECT protocol_type, cause, default_email_address, default_user_name, encoding_mode "
-        "FROM gateways WHERE tenant = ? AND name = ?",
-        (tenant, name),
-    ).fetchone()
-    if row is None:
-        raise NotThere(f"gateway {name!r} is not on the platform", "gateways status lists them")
-    protocol, cause, address, user_name, charset = row
+    # in a job of the database
+
+    def _repeated(self, connection: sqlite3.Connection, digest: str) -> SentMessage | None:
+        """What became of the message that the key was used for already."""
+        outbox = Outbox(connection, self._tenant)
+        request = outbox.request_of(self._id)
+        if request is not None and request != digest:
+            raise KeyReused(
+                f"the key of this message through gateway {self._name!r} was used for another one",
+                "give every message a key of its own, and the same only to repeat it unchanged",
+            )
+        return outbox.find(self._name, self._id) if request else None
+
+    def _sender(self, connection: sqlite3.Connection) -> _Sender:
+        row = connection.execute(
+            "SELECT protocol_type, status, cause, default_email_address, default_user_name, "
+            "encoding_mode FROM gateways WHERE tenant = ? AND name = ?",
+            (self._tenant, self._name),
+        ).fetchone()
+        if row is None:
+            raise NotThere(
+                f"gateway {self._name!r} is not on the platform", "gateways status lists them"
+            )
+        protocol, status, cause, address, user_name, charset = row
+        _check_sends(self._name, protocol, cause, address)
+        held = status == StatusState.DISCONNECTED.value
+        return _Sender(Letterhead(address, user_name, charset), held)
+
+    def _stored(
+        self, connection: sqlite3.Connection, digest: str, sender: _Sender, composed: Composed
+    ) -> SentMessage:
+        outbox, settings = Outbox(connection, self._tenant), self._service.settings.outbox
+        accepted = Accepted(
+            self._id,
+            self._name,
+            self._message.kind,
+            digest,
+            stamp(self._now),
+            stamp(self._now + settings.lifetime),
+            exact(self._now),
+        )
+        sent = outbox.add(accepted, composed, held=sender.held)
+        _check_room(self._name, outbox.count(self._name, 1, sent.size), settings)
+        return sent
+
+
+def _check_sends(name: str, protocol: str, cause: str | None, address: str | None) -> None:
     if protocol != ProtocolType.SMTP.value:
         raise Blocked(
             f"gateway {name!r} receives mail over {protocol} and sends none",
@@ -147,7 +166,20 @@ def _letterhead(connection: sqlite3.Connection, tenant: str, name: str) -> Lette
             f"gateway {name!r} has no address to send from",
             "declare its default_email_address, then apply",
         )
-    return Letterhead(address, user_name, charset)
+
+
+def _check_room(name: str, queued: Queued, settings: OutboxSettings) -> None:
+    if queued.messages > settings.queue_messages:
+        raise QueueFull(
+            f"{settings.queue_messages:,} messages of gateway {name!r} wait to be sent, and no "
+            "more may",
+            for_space=False,
+        )
+    if queued.bytes > settings.queue_bytes:
+        raise QueueFull(
+            f"the messages of gateway {name!r} that wait to be sent take all the space they may",
+            for_space=True,
+        )
 
 
 def _is_long(message: OutgoingMessage) -> bool:

@@ -72,6 +72,8 @@ class Attempts:
 
     def answered(self, message: Claimed, answers: Sequence[Answer]) -> None:
         self._bytes_out.inc(message.waiting.size)
+        if all(answer.positive for answer in answers):
+            self._service.handovers.accepted(message.number)
         self._record(message, [(_meaning(answer), answer.text) for answer in answers])
 
     def unknown(self, message: Claimed, why: str) -> None:

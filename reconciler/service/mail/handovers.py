@@ -1,21 +1,24 @@
 """Which messages are being handed over, noted where the end of this process cannot undo it.
 
-Before the end of a message goes out its number is written to a file beside the database, and not
-synced: the note outlives the process, though not the machine. After a crash of the process it tells
-the one message whose fate is unknown from those that were only next in line; after one of the
+Before the end of a message goes out its number is written to a file beside the database, and once
+more when the server has accepted it. Neither is synced: a note outlives the process, though not the
+machine. After a crash of the process the notes tell the one message whose fate is unknown from
+those that were next in line, and from those whose outcome was about to be stored; after one of the
 machine all of them count as unknown.
 """
 
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reconciler.messages import RecipientState
 from reconciler.service.faults import translated
 
 _HEAD: Final = struct.Struct("<16s36sQ")
-_NOTE: Final = struct.Struct("<QQ")
+_NOTE: Final = struct.Struct("<QII")  # number, attempt, whether it was accepted
 _MAGIC: Final = b"gateways-sending"
 _ROOM: Final = 1_024
 """Notes for which there is room from the beginning, whatever else fills the disk."""
@@ -25,13 +28,18 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What a process of `epoch` had noted when it ended: messages, each with its attempt."""
+    """What a process of `epoch` had noted when it ended: messages with their attempts."""
 
     epoch: int
-    messages: frozenset[tuple[int, int]]
+    handed_over: frozenset[tuple[int, int]]
+    accepted: frozenset[tuple[int, int]]
 
-    def handed_over(self, number: int, attempt: int) -> bool:
-        return (number, attempt) in self.messages
+    def fate(self, number: int, attempt: int) -> RecipientState:
+        """What became of an attempt: queued again where nothing was handed over."""
+        if (number, attempt) in self.accepted:
+            return RecipientState.SENT
+        handed_over = (number, attempt) in self.handed_over
+        return RecipientState.UNKNOWN if handed_over else RecipientState.QUEUED
 
 
 class Handovers:
@@ -44,9 +52,8 @@ class Handovers:
         self._path = database.with_name(database.name + ".sending")
         self._file: int | None = None
         self._boot = _boot_id()
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[int, tuple[int, int, bool]] = {}
         self._free: list[int] = []
-        self._count = 0
         self._epoch = 0
 
     @property
@@ -64,7 +71,7 @@ class Handovers:
             return None
         notes = data[_HEAD.size :]
         notes = notes[: len(notes) - len(notes) % _NOTE.size]
-        return Noted(epoch, frozenset(_NOTE.iter_unpack(notes)))
+        return _noted(epoch, _NOTE.iter_unpack(notes))
 
     def start(self, epoch: int) -> None:
         """Begin anew; what an earlier process left must have been dealt with, on disk."""
@@ -77,12 +84,21 @@ class Handovers:
 
     def note(self, number: int, attempt: int) -> None:
         """Say that the end of a message is about to go out."""
+        place = self._free.pop() if self._free else len(self._places)
+        self._places[number] = (place, attempt, False)
+        self._write(place, number, attempt, accepted=False)
+
+    def accepted(self, number: int) -> None:
+        """Say that the server has accepted it for everybody."""
+        place, attempt, _ = self._places[number]
+        self._places[number] = (place, attempt, True)
+        self._write(place, number, attempt, accepted=True)
+
+    def _write(self, place: int, number: int, attempt: int, *, accepted: bool) -> None:
         assert self._file is not None  # noqa: S101 - nothing is sent before it was started
-        place = self._free.pop() if self._free else self._count
+        note = _NOTE.pack(number, attempt, accepted)
         with translated(self._path):
-            os.pwrite(self._file, _NOTE.pack(number, attempt), _HEAD.size + place * _NOTE.size)
-        self._count = max(self._count, place + 1)
-        self._places[number] = (place, attempt)
+            os.pwrite(self._file, note, _HEAD.size + place * _NOTE.size)
 
     def forget(self, number: int) -> None:
         """What became of the message is on disk, or it has not gone out."""
@@ -91,13 +107,22 @@ class Handovers:
 
     def now(self) -> Noted:
         """What this process has noted and not forgotten."""
-        messages = {(number, attempt) for number, (_, attempt) in self._places.items()}
-        return Noted(self._epoch, frozenset(messages))
+        notes = ((number, attempt, done) for number, (_, attempt, done) in self._places.items())
+        return _noted(self._epoch, notes)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
         self._file = None
+
+
+def _noted(epoch: int, notes: Iterable[tuple[int, int, int]]) -> Noted:
+    found = tuple(notes)
+    return Noted(
+        epoch,
+        frozenset((number, attempt) for number, attempt, _ in found),
+        frozenset((number, attempt) for number, attempt, accepted in found if accepted),
+    )
 
 
 def _boot_id() -> bytes:

@@ -29,7 +29,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What is stored of a message beside its bytes. Times are exact, but for those shown."""
+    """What is stored of a message beside its bytes. `due` is exact: it is the order of sending."""
 
     id: str
     gateway: str
@@ -88,8 +88,8 @@ class Outbox:
         ).fetchall()
         return tuple(self._restore(row) for row in rows)
 
-    def add(self, accepted: Accepted, composed: Composed) -> SentMessage:
-        """Store a message that is due; counting it is left to the caller."""
+    def add(self, accepted: Accepted, composed: Composed, *, held: bool) -> SentMessage:
+        """Store a message that is due, and say how it stands; counting it is left to the caller."""
         pieces = tuple(_pieces(composed.content))
         waiting = [Recipient(one, RecipientState.QUEUED) for one in composed.recipients]
         row = self._connection.execute(
@@ -122,12 +122,12 @@ class Outbox:
             accepted.id,
             accepted.gateway,
             accepted.kind,
-            MessageState.HELD if accepted.held else MessageState.QUEUED,
+            MessageState.HELD if held else MessageState.QUEUED,
             composed.message_id,
             accepted.created_at,
             len(composed.content),
             tuple(waiting),
-            None if accepted.held else shown(accepted.due),
+            None if held else shown(accepted.due),
             accepted.expires_at,
         )
 

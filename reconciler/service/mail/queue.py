@@ -9,9 +9,10 @@ from reconciler.messages import MessageState, Recipient, RecipientState
 from reconciler.service.mail.handovers import Noted
 from reconciler.service.mail.outbox import Outbox, recipients_from, recipients_text, state_of
 
-_FATE_UNKNOWN: Final = (
-    "the service stopped after handing the message over, before the server's answer was stored"
-)
+_STOPPED: Final = {
+    RecipientState.UNKNOWN: "the service stopped after handing it over, before the answer was known",
+    RecipientState.SENT: "accepted; the service stopped before the server's words were stored",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,7 @@ class Queue:
 
     def expired(self, now: str, most: int) -> tuple[Waiting, ...]:
         """Messages that have waited for too long."""
-        return self._waiting(
-            "next_attempt_at IS NOT NULL AND expires_at <= ? LIMIT ?", now, most
-        )
+        return self._waiting("next_attempt_at IS NOT NULL AND expires_at <= ? LIMIT ?", now, most)
 
     def _waiting(self, condition: str, *values: Any) -> tuple[Waiting, ...]:
         rows = self._run(
@@ -209,10 +208,11 @@ def judge_interrupted(
 def judge_abandoned(queue: Queue, owner: int, noted: Noted | None, now: str) -> None:
     """The same for what one process has under way of one gateway, and no longer works on."""
     for waiting in queue.under_way(owner):
-        if noted and not noted.handed_over(waiting.number, waiting.attempts):
+        fate = RecipientState.UNKNOWN
+        if noted:
+            fate = noted.fate(waiting.number, waiting.attempts)
+        if fate is RecipientState.QUEUED:
             queue.put_back(waiting, now)
         else:
-            recipients = settled(
-                waiting.recipients, is_queued, RecipientState.UNKNOWN, _FATE_UNKNOWN
-            )
+            recipients = settled(waiting.recipients, is_queued, fate, _STOPPED[fate])
             queue.record(waiting, recipients, now=now, due=now)

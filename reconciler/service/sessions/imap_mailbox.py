@@ -21,9 +21,12 @@ BLOCK: Final = 64 * 1024
 """What of a message must come within the deadline of a command: nobody can trickle for ever."""
 
 MAX_UID: Final = 2**32 - 1
-MAX_SEARCH: Final = 16 * 1024 * 1024  # all that a search may say: a million numbers and a half
+MAX_FOUND: Final = 1_000_000  # what a search may find
+MAX_SEARCHES: Final = 1_000  # lines that say it: most servers need one
 
 _SEARCH: Final = b"* SEARCH"
+_UID_DIGITS: Final = 10
+_LONGEST_WORD: Final = 100
 _SEARCH_COMMANDS: Final = 4  # a search may take as long as so many commands
 
 
@@ -47,20 +50,22 @@ class ImapMailbox:
     async def search(self, keys: str, above: int, most: int) -> list[int]:
         """The UIDs above a number that match, in order: the lowest, `most` of them at most."""
         session = self._session
-        lowest: list[int] = []
-        left = MAX_SEARCH
+        found = _Lowest(above, most)
+        lines = 0
         async with self._wire.within(self._seconds * _SEARCH_COMMANDS, "answer SEARCH"):
             tag = await session.begin(b"UID SEARCH " + keys.encode())
             while True:
                 if (await self._wire.peek(len(_SEARCH))).upper() == _SEARCH:
-                    left = await self._numbers(lowest, above, most, left)
+                    lines += 1
+                    self._wire.check(lines <= MAX_SEARCHES, "a reply without end")
+                    await self._numbers(found)
                     continue
                 response = await session.read_response()
                 if response.line.startswith(tag):
                     break
                 session.check_untagged(response.line, "SEARCH")
         self._agreed(session.completion(tag, response.line), "search its mailbox")
-        return sorted(set(lowest))[:most]
+        return found.numbers()
 
     async def facts(self, uids: Sequence[int]) -> Mapping[int, Fetched]:
         """Size and arrival of those of these messages that are there."""
@@ -151,25 +156,21 @@ class ImapMailbox:
             size -= len(block)
             yield block
 
-    async def _numbers(self, lowest: list[int], above: int, most: int, left: int) -> int:
-        """Take in one line of a search; the result is how much more there may be of it."""
+    async def _numbers(self, found: "_Lowest") -> None:
+        """Take in one line of a search, however long it is."""
         wire = self._wire
-        rest, line = b"", b""
-        while not line.endswith(b"\n"):
-            data = await wire.read_some()
-            line, newline, after = data.partition(b"\n")
-            line += newline
+        rest, newline = b"", b""
+        while not newline:
+            await asyncio.sleep(
+                0
+            )  # others have their turn, even if bytes never have to be waited for
+            line, newline, after = (await wire.read_some()).partition(b"\n")
             wire.put_back(after)
-            left -= len(line)
-            wire.check(left >= 0, "a reply without end")
             words = (rest + line).split(b" ")
-            rest = words.pop() if not newline else b""
-            wire.check(len(rest) <= len(_SEARCH) + MAX_UID.bit_length(), "a line without end")
-            numbers = (int(word) for word in map(bytes.strip, words) if _is_number(word))
-            lowest += (number for number in numbers if number > above)
-            if len(lowest) > 2 * most:
-                lowest[:] = sorted(set(lowest))[:most]
-        return left
+            rest = b"" if newline else words.pop()
+            wire.check(len(rest) <= _LONGEST_WORD, "a line without end")
+            found.take(words)
+            wire.check(found.met <= MAX_FOUND, "a reply without end")
 
     async def _fetch(self, uids: Sequence[int], what: str) -> Mapping[int, Fetched]:
         done = await self._session.command(f"UID FETCH {_set(uids).decode()} {what}")
@@ -196,7 +197,8 @@ class ImapMailbox:
     def _in_time(self, doing: str) -> AbstractAsyncContextManager[None]:
         """A deadline that is put off only by what has been asked for, whatever else is said."""
         passed = asyncio.get_running_loop().time() - self._moved_at
-        return self._wire.within(max(0, self._seconds - passed), doing)
+        left = max(0.1, round(self._seconds - passed, 1))
+        return self._wire.within(left, doing)
 
 
 class _Idling:
@@ -260,6 +262,26 @@ def _set(uids: Sequence[int]) -> bytes:
     return b",".join(b"%d" % uid for uid in uids)
 
 
+class _Lowest:
+    """The lowest of many numbers above one. `met` counts all words, whatever they were."""
+
+    def __init__(self, above: int, most: int) -> None:
+        self.met = 0
+        self._above = above
+        self._most = most
+        self._found: list[int] = []
+
+    def take(self, words: list[bytes]) -> None:
+        """Numbers among them are UIDs; what else stands there is passed over."""
+        self.met += len(words)
+        found = [int(word) for word in map(bytes.strip, words) if _is_number(word)]
+        self._found += [number for number in found if self._above < number <= MAX_UID]
+        if len(self._found) > 2 * self._most:
+            self._found = self.numbers()
+
+    def numbers(self) -> list[int]:
+        return sorted(set(self._found))[: self._most]
+
+
 def _is_number(word: bytes) -> bool:
-    bare = word.strip()
-    return bare.isdigit() and len(bare) <= len(str(MAX_UID)) and 0 < int(bare) <= MAX_UID
+    return word.isdigit() and len(word) <= _UID_DIGITS

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from math import inf
 from weakref import WeakValueDictionary
 
 from reconciler.model import Failure
@@ -28,7 +29,8 @@ class Hold:
 class Account:
     """One user and password on one host. `worked` says that the server accepted it.
 
-    `sessions` is how many are open with it, and `refused` how often it was refused of late.
+    `sessions` is how many are open with it, and `refused` how often it was refused of late, of which
+    `uncounted` could not be stored.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class Account:
         "refused",
         "sessions",
         "tenant",
+        "uncounted",
         "worked",
     )
 
@@ -53,7 +56,8 @@ class Account:
         self.refused = 0
         self.sessions = 0
         self._under_way = 0
-        self._refused_at = float("-inf")
+        self.uncounted = 0
+        self._refused_at = -inf
         self._refusal: Hold | None = None
         self._limit: tuple[int, Hold] | None = None
         self._busy = BackOff()
@@ -108,11 +112,12 @@ class Account:
         self._refused_at = now
         self._refusal = Hold(Waiting.REFUSED, now + seconds, failure)
 
-    def recall(self, failure: Failure | None, refused: int, seconds: float) -> None:
-        """What is known of it from before; a refusal of an earlier process is left alone too."""
-        if failure and refused and not self.refused:
+    def recall(self, refused: int, failure: Failure | None, seconds: float) -> None:
+        """What the database says of it; the refusal of an earlier process is left alone too."""
+        refused += self.uncounted
+        if failure and refused and self._refused_at == -inf:
             self.refuse(failure, seconds)
-        self.refused = max(self.refused, refused)
+        self.refused = refused
 
     def full(self, failure: Failure) -> None:
         """The server takes no more sessions of this user than there are."""
@@ -122,7 +127,7 @@ class Account:
 
     def lift(self) -> None:
         """Forget the refusals: the login was accepted, or the server was at fault."""
-        self.refused = 0
+        self.refused = self.uncounted = 0
         self._refusal = None
         self._tell()
 

@@ -67,7 +67,7 @@ class Door:
         status = login.actual.status
         account.worked |= status.state is StatusState.SUCCEEDED
         refusal = status.failure if is_refusal(status.failure) else None
-        account.recall(refusal, login.refused, self._slowly())
+        account.recall(login.refused, refusal, self._slowly())
         return account
 
     @asynccontextmanager

@@ -180,12 +180,15 @@ class Keeper:
                 ended = await self._hold(session)
         except NotAnswering as none:
             self._known = none.failure
-            await self._failed(none.failure, tried=none.tried)
+            # of a server that does not answer one line in the log is enough
+            level = logging.WARNING if none.tried else logging.DEBUG
+            await self._failed(none.failure, tried=none.tried, level=level)
         except Refrained as not_now:
             await self._refrain(not_now)
         except SessionError as error:
             await self._failed(error.failure, tried=True)
-            await self._back_off_for(Waiting.BACK_OFF)
+            if error.failure.kind is not FailureKind.AUTH:  # that is held for much longer
+                await self._back_off_for(Waiting.BACK_OFF)
         else:
             await self._ended(ended)
 
@@ -228,7 +231,7 @@ class Keeper:
         smtp = self.actual.gateway.protocol_type is ProtocolType.SMTP
         return smtp and failure.kind in (FailureKind.TCP, FailureKind.BUSY)
 
-    async def _failed(self, failure: Failure, *, tried: bool) -> None:
+    async def _failed(self, failure: Failure, *, tried: bool, level: int = logging.WARNING) -> None:
         self._asked_at = -inf
         if tried:
             self._ground.failures[failure.kind] += 1
@@ -238,8 +241,6 @@ class Keeper:
         before = self.actual.status
         await self._show(lambda status, now: contact.found(status, failure, now))
         if before.failure != failure:
-            # of a server that does not answer one line is enough
-            level = logging.WARNING if tried else logging.DEBUG
             self._log(level, "not connected: %s", failure.message)
 
     async def _refrain(self, not_now: Refrained) -> None:

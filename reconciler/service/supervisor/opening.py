@@ -137,9 +137,13 @@ class Opening:
                 await self.ledger.forget_refusals(account.tenant, account.credential)
                 account.lift()
             raise NotAnswering(at_fault, tried=True)
-        self.account.refuse(failure, self.slowly)
-        key, credential = self.wish.key, self.account.credential
-        self.account.refused = self.counted or await self.ledger.count_refusal(key, credential)
+        account = self.account
+        account.refuse(failure, self.slowly)
+        if not self.counted:
+            account.uncounted += 1
+            self.counted = await self.ledger.count_refusal(self.wish.key, account.credential)
+            account.uncounted -= 1
+        account.refused = self.counted
 
     async def _accepted(self) -> None:
         account = self.account

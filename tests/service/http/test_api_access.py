@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
+import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.clock import now
 from reconciler.service.access import Role, Tokens
 from reconciler.service.database import open_beside
 from reconciler.service.http.app import ROUTES
@@ -23,8 +26,6 @@ OWN_ANSWERS = {"/v1/gateways", "/v1/audit", "/v1/lock", "/v1/lock/{id}", "/v1/re
 """Routes that name nothing of a tenant's: everybody is answered with what is his own."""
 
 BODIES: dict[str, Any] = {
-    "/v1/gateways/{name}": wish("ours"),
-    "/v1/gateways/{name}/adopt": wish("ours"),
     "/v1/gateways/{name}/rebuild": {"actor": ACTOR},
     "/v1/gateways/{name}/disconnect": {"actor": ACTOR, "owner": "ours", "cause": "by hand"},
     "/v1/gateways/{name}/messages": {
@@ -43,13 +44,15 @@ def headers_of(route: Route) -> dict[str, str]:
     return {"If_Match": '"1"'} if route.method == "PUT" else {}
 
 
-def body_of(route: Route) -> Any:
-    return BODIES.get(route.path) if route.method in {"PUT", "POST"} else None
+def body_of(route: Route, name: str) -> Any:
+    if route.path in {"/v1/gateways/{name}", "/v1/gateways/{name}/adopt"}:
+        return wish(name) if route.method != "GET" else None
+    return BODIES.get(route.path) if route.method == "POST" else None
 
 
 async def asked(caller: Api, route: Route, name: str = "ours", one: str = "none") -> Any:
     return await caller.write(
-        route.method, path_of(route.path, name, one), body_of(route), **headers_of(route)
+        route.method, path_of(route.path, name, one), body_of(route, name), **headers_of(route)
     )
 
 
@@ -111,13 +114,16 @@ async def test_of_another_tenant_there_is_nothing(tmp_path: Path, route: Route) 
             assert b"mail.example.com" not in answer.body
         elif route.path == "/v1/webhooks":
             assert answer.status in {200, 201}
-        elif "{name}" in route.path and route.method == "PUT":
-            assert (answer.status, answer.slug) == (404, "not-found")
         else:
-            assert (answer.status, answer.slug) == (nobodys.status, nobodys.slug)
-            assert answer.status == 404
+            assert answer.status == nobodys.status == 404
+            assert shape(answer, "ours") == shape(nobodys, "absent")
         assert (await ours.get("/v1/gateways")).body == before
         assert (await ours.call("PUT", f"/v1/lock/{lock}")).status == 200
+
+
+def shape(answer: Any, name: str) -> str:
+    """All that an answer says, but for the name that was asked for."""
+    return json.dumps(answer.data).replace(f"'{name}'", "NAME")
 
 
 async def test_two_tenants_have_gateways_of_one_name(tmp_path: Path) -> None:
@@ -204,7 +210,7 @@ async def test_a_token_ends(tmp_path: Path) -> None:
 
 async def test_a_token_that_another_process_revokes_is_refused_at_once(tmp_path: Path) -> None:
     """Also while many requests are under way: the first that is sent afterwards is refused."""
-    async with running(tmp_path) as run:
+    async with running(tmp_path, limits=HttpSettings(failures=1_000)) as run:
         for _ in range(20):
             token = await run.token("read")
             caller = Api(run, {"Authorization": f"Bearer {token.text().reveal()}"})
@@ -219,17 +225,19 @@ def revoke(database: Path, token_id: str) -> None:
     """As another process does: over a connection of its own."""
     connection = open_beside(database)
     assert connection
-    with transaction(connection):
-        Tokens(connection, lambda: datetime.now(UTC)).revoke(token_id)
-    connection.close()
+    with closing(connection), transaction(connection):
+        Tokens(connection, now).revoke(token_id)
 
 
 async def test_a_token_is_nowhere_in_the_database(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         header = await bearer(run)
         await Api(run).get("/v1/gateways", Authorization=header)
-    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert header.split(".")[1].encode() not in content
+    assert header.split(".")[1].encode() not in everything_in(tmp_path)
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 # how often
@@ -253,7 +261,7 @@ async def test_what_was_used_up_comes_back(tmp_path: Path) -> None:
         caller = await api(run)
         assert (await caller.get("/v1/gateways")).status == 200
         async with asyncio.timeout(5):
-            while (await caller.get("/v1/gateways")).status != 200:
+            while (await caller.get("/v1/gateways")).status != 200:  # noqa: ASYNC110 - it is asked
                 await asyncio.sleep(0.02)
 
 
@@ -264,11 +272,11 @@ async def test_so_many_requests_of_a_token_are_under_way_and_no_more(tmp_path: P
         caller, other = await api(run), await api(run)
         waiting = [asyncio.create_task(send_slowly(caller)) for _ in range(2)]
         async with asyncio.timeout(5):
-            while (answer := await caller.get("/v1/gateways")).status == 200:
+            while (answer := await caller.get("/v1/gateways")).status == 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (answer.status, answer.slug) == (429, "too-many-requests")
         assert (await other.get("/v1/gateways")).status == 200
-        assert {status for status in await asyncio.gather(*waiting)} == {408}
+        assert await asyncio.gather(*waiting) == [408, 408]
         assert (await caller.get("/v1/gateways")).status == 200
 
 
@@ -311,7 +319,7 @@ async def test_what_every_answer_carries(tmp_path: Path) -> None:
 async def test_a_path_that_is_none(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         caller = await api(run)
-        for path in ("/v1", "/v1/", "/v2/gateways", "/v1/gateways/a/b", "/v1/gateways/", "//"):
+        for path in ("/v1", "/v1/", "/v2/gateways", "/v1/gateways/a/b", "/v1/gateways/"):
             answer = await caller.get(path)
             assert (answer.status, answer.slug) == (404, "not-found"), path
         for path in ("/v1/gateways/%2e%2e%2f", "/v1/gateways/a%00b", "/v1/gateways/%F0%9F%92%A9"):

@@ -10,7 +10,7 @@ import pytest
 from reconciler.model import ActualGateway, Gateway, ProtocolType, Status, StatusState
 from reconciler.service.service import Service
 from reconciler.service.store import Store
-from reconciler.wire import actual_data, actual_from
+from reconciler.wire import Reader, actual_data
 from tests.service.http.api import Api, api, wish
 from tests.service.running import Idle, Running, running
 
@@ -49,7 +49,7 @@ async def test_what_is_written_is_read_as_it_is_stored(tmp_path: Path) -> None:
         assert read.data == created.data
         stored = await run.site.service.look(lambda found: Store(found, "acme").find("support"))
         assert stored is not None
-        assert actual_from(read.data, read.data["certificates"]) == stored
+        assert Reader(read.data["certificates"]).actual(read.data) == stored
         listed = (await caller.get("/v1/gateways")).data
         assert listed["certificates"] == read.data["certificates"]
         assert listed["gateways"] == [actual_data(stored)]

@@ -14,6 +14,7 @@ from reconciler.service.mail.webhook_queue import DeliveryState
 from reconciler.service.service import ServiceSettings
 from reconciler.service.sessions import SessionSettings
 from reconciler.service.store import Store
+from tests.service.http.api import Api
 from tests.service.running import Running, running
 
 URL = "https://desk.example.com/mail?key=quite-secret"
@@ -23,24 +24,18 @@ def everything_in(folder: Path) -> bytes:
     return b"".join(one.read_bytes() for one in folder.iterdir())
 
 
-class Api:
-    """Calls with one token."""
+class Calls(Api):
+    """Status and data alone. Each answer is held to the published document."""
 
-    def __init__(self, run: Running, headers: dict[str, str]) -> None:
-        self._run = run
-        self._headers = headers
-
-    async def call(
-        self, method: str, path: str, body: Any = None, **headers: str
+    async def ask(
+        self, method: str, path: str, body: Any = None, **headers: Any
     ) -> tuple[int, Any]:
-        sent = {**self._headers, **{name.replace("_", "-"): one for name, one in headers.items()}}
-        async with self._run.http.request(method, path, json=body, headers=sent) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if text else None
+        answer = await self.call(method, path, body, **headers)
+        return answer.status, answer.data
 
 
-async def api(run: Running, role: str = "send", tenant: str = "acme") -> Api:
-    return Api(run, await run.headers(role, tenant))
+async def api(run: Running, role: str = "send", tenant: str = "acme") -> Calls:
+    return Calls(run, await run.headers(role, tenant))
 
 
 async def add_gateway(run: Running, name: str, protocol: ProtocolType) -> None:
@@ -72,16 +67,16 @@ async def give_up(run: Running) -> None:
 async def test_registered_shown_and_removed(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         caller = await api(run)
-        status, made = await caller.call("POST", "/v1/webhooks", {"url": URL})
+        status, made = await caller.ask("POST", "/v1/webhooks", {"url": URL})
         assert status == 201
         secret = made.pop("secret")
         assert errors("Webhook", made) == []
         assert (made["url"], made["gateway"], made["state"]) == (URL, None, "working")
-        assert await caller.call("GET", f"/v1/webhooks/{made['id']}") == (200, made)
-        assert await caller.call("GET", "/v1/webhooks") == (200, {"webhooks": [made]})
-        assert (await caller.call("DELETE", f"/v1/webhooks/{made['id']}"))[0] == 204
-        assert (await caller.call("DELETE", f"/v1/webhooks/{made['id']}"))[0] == 404
-        assert await caller.call("GET", "/v1/webhooks") == (200, {"webhooks": []})
+        assert await caller.ask("GET", f"/v1/webhooks/{made['id']}") == (200, made)
+        assert await caller.ask("GET", "/v1/webhooks") == (200, {"webhooks": [made]})
+        assert (await caller.ask("DELETE", f"/v1/webhooks/{made['id']}"))[0] == 204
+        assert (await caller.ask("DELETE", f"/v1/webhooks/{made['id']}"))[0] == 404
+        assert await caller.ask("GET", "/v1/webhooks") == (200, {"webhooks": []})
     assert secret.startswith("whsec_")
     assert secret.removeprefix("whsec_").encode() not in everything_in(tmp_path)
 
@@ -114,7 +109,7 @@ async def test_urls_that_are_refused(tmp_path: Path, url: str, why: str) -> None
     """A39."""
     deny = ServiceSettings(SessionSettings(private_hosts=False))
     async with running(tmp_path, settings=deny) as run:
-        status, problem = await (await api(run)).call("POST", "/v1/webhooks", {"url": url})
+        status, problem = await (await api(run)).ask("POST", "/v1/webhooks", {"url": url})
     assert status == 422
     assert problem["errors"][0]["field"] == "url"
     assert why in problem["detail"]
@@ -137,7 +132,7 @@ async def test_bodies_that_are_refused(
 ) -> None:
     async with running(tmp_path) as run:
         await add_gateway(run, "support-out", ProtocolType.SMTP)
-        found, problem = await (await api(run)).call("POST", "/v1/webhooks", body)
+        found, problem = await (await api(run)).ask("POST", "/v1/webhooks", body)
     assert found == status
     told = [one["field"] for one in problem.get("errors", [])]
     assert told == ([] if field is None else [field])
@@ -146,13 +141,13 @@ async def test_bodies_that_are_refused(
 async def test_a_repeated_request_registers_once(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         caller = await api(run)
-        first = await caller.call("POST", "/v1/webhooks", {"url": URL}, Idempotency_Key="a")
-        again = await caller.call("POST", "/v1/webhooks", {"url": URL}, Idempotency_Key="a")
-        other = await caller.call("POST", "/v1/webhooks", {"url": URL + "2"}, Idempotency_Key="a")
+        first = await caller.ask("POST", "/v1/webhooks", {"url": URL}, Idempotency_Key="a")
+        again = await caller.ask("POST", "/v1/webhooks", {"url": URL}, Idempotency_Key="a")
+        other = await caller.ask("POST", "/v1/webhooks", {"url": URL + "2"}, Idempotency_Key="a")
         path = f"/v1/webhooks/{first[1]['id']}"
-        turned = await caller.call("POST", f"{path}/rotate", Idempotency_Key="b")
-        repeat = await caller.call("POST", f"{path}/rotate", Idempotency_Key="b")
-        _, trail = await (await api(run, "read")).call("GET", "/v1/audit")
+        turned = await caller.ask("POST", f"{path}/rotate", Idempotency_Key="b")
+        repeat = await caller.ask("POST", f"{path}/rotate", Idempotency_Key="b")
+        _, trail = await (await api(run, "read")).ask("GET", "/v1/audit")
     assert first == again
     assert (other[0], other[1]["type"]) == (422, "urn:gateways:problem:key-reused")
     assert turned == repeat
@@ -164,16 +159,16 @@ async def test_a_repeated_request_registers_once(tmp_path: Path) -> None:
 async def test_no_more_secrets_than_a_receiver_can_follow(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         caller = await api(run)
-        _, made = await caller.call("POST", "/v1/webhooks", {"url": URL})
+        _, made = await caller.ask("POST", "/v1/webhooks", {"url": URL})
         path = f"/v1/webhooks/{made['id']}/rotate"
-        statuses = [(await caller.call("POST", path))[0] for _ in range(5)]
+        statuses = [(await caller.ask("POST", path))[0] for _ in range(5)]
     assert statuses == [200, 200, 200, 200, 409]
 
 
 async def test_no_more_webhooks_than_a_tenant_needs(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         caller = await api(run)
-        statuses = [(await caller.call("POST", "/v1/webhooks", {"url": URL}))[0] for _ in range(51)]
+        statuses = [(await caller.ask("POST", "/v1/webhooks", {"url": URL}))[0] for _ in range(51)]
     assert statuses == [*([201] * 50), 409]
 
 
@@ -182,12 +177,12 @@ async def test_what_was_given_up_is_seen_and_sent_again(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         await add_gateway(run, "support", ProtocolType.IMAP)
         caller = await api(run)
-        _, made = await caller.call("POST", "/v1/webhooks", {"url": URL, "gateway": "support"})
+        _, made = await caller.ask("POST", "/v1/webhooks", {"url": URL, "gateway": "support"})
         path = f"/v1/webhooks/{made['id']}"
         await arrive(run)
-        _, waiting = await caller.call("GET", f"{path}/deliveries?state=waiting")
+        _, waiting = await caller.ask("GET", f"{path}/deliveries?state=waiting")
         await give_up(run)
-        status, page = await caller.call("GET", f"{path}/deliveries")
+        status, page = await caller.ask("GET", f"{path}/deliveries")
         assert errors("DeliveryPage", page) == []
         assert status == 200
         assert [one["state"] for one in waiting["deliveries"]] == ["waiting"]
@@ -198,20 +193,20 @@ async def test_what_was_given_up_is_seen_and_sent_again(tmp_path: Path) -> None:
             "answered 500",
         )
         after = f"{path}/deliveries?after={page['cursor']}"
-        assert await caller.call("GET", after) == (200, {**page, "deliveries": []})
-        assert (await caller.call("GET", path))[1]["given_up"] == 1
+        assert await caller.ask("GET", after) == (200, {**page, "deliveries": []})
+        assert (await caller.ask("GET", path))[1]["given_up"] == 1
 
-        _, none = await caller.call("POST", f"{path}/retry", {"messages": ["another"]})
+        _, none = await caller.ask("POST", f"{path}/retry", {"messages": ["another"]})
         assert (none["retried"], none["given_up"]) == (0, 1)
-        _, one = await caller.call("POST", f"{path}/retry", {"messages": [stuck["message"]]})
+        _, one = await caller.ask("POST", f"{path}/retry", {"messages": [stuck["message"]]})
         assert (one["retried"], one["given_up"], one["waiting"]) == (1, 0, 1)
-        status, problem = await caller.call("GET", f"{path}/deliveries?state=lost")
+        status, problem = await caller.ask("GET", f"{path}/deliveries?state=lost")
         assert (status, problem["errors"][0]["field"]) == (400, "state")
 
 
 async def test_another_tenants_webhook_is_not_there(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        _, made = await (await api(run)).call("POST", "/v1/webhooks", {"url": URL})
+        _, made = await (await api(run)).ask("POST", "/v1/webhooks", {"url": URL})
         other = await api(run, tenant="another")
         path = f"/v1/webhooks/{made['id']}"
         for method, tail, body in (
@@ -221,6 +216,6 @@ async def test_another_tenants_webhook_is_not_there(tmp_path: Path) -> None:
             ("POST", "/retry", {}),
             ("GET", "/deliveries", None),
         ):
-            assert (await other.call(method, path + tail, body))[0] == 404
-        assert await other.call("GET", "/v1/webhooks") == (200, {"webhooks": []})
-        assert (await (await api(run)).call("GET", path))[0] == 200
+            assert (await other.ask(method, path + tail, body))[0] == 404
+        assert await other.ask("GET", "/v1/webhooks") == (200, {"webhooks": []})
+        assert (await (await api(run)).ask("GET", path))[0] == 200

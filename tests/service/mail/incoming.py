@@ -31,8 +31,8 @@ ACTOR = Actor("tester")
 QUICK = ReceivingSettings(poll_seconds=0.05, pause_seconds=0.1, reserve_bytes=0)
 """Looks again at once."""
 
-HASTY = Deadlines(dns=5, connect=5, tls=5, greeting=5, command=1, close=0.5, overall=5)
-"""For servers that are stuck: a test waits a second for them."""
+HASTY = Deadlines(dns=5, connect=5, tls=5, greeting=5, command=0.5, close=0.5, overall=5)
+"""For servers that are stuck: a test waits half a second for them."""
 
 
 def mail(number: int = 1, body: str = "Hello.\r\n", **headers: str) -> bytes:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from reconciler.model import ProtocolType, ReceiveFrom
 from tests.rig.gateways import IMAP, NONE, PASSWORD, make_gateway
 from tests.rig.scripted import Peer, ScriptedServer
-from tests.service.mail.incoming import HASTY, Desk, desk
+from tests.service.mail.incoming import Desk, desk
 
 Answer = Callable[[Peer, bytes, str], None]
 
@@ -28,6 +29,7 @@ class StrangeImap:
         self.capabilities = b"IMAP4rev1 AUTH=PLAIN SASL-IR"
         self.answers: dict[str, Answer] = {}
         self.heard: list[str] = []
+        self.arrived = f"{datetime.now(UTC):%d-%b-%Y %H:%M:%S} +0000"
 
     def __call__(self, peer: Peer) -> None:
         peer.say(b"* OK hello\r\n")
@@ -103,7 +105,7 @@ class StrangeImap:
         if "RFC822.SIZE" in text:
             found += b" RFC822.SIZE %d" % len(raw)
         if "INTERNALDATE" in text:
-            found += b' INTERNALDATE "22-Nov-2026 10:00:00 +0000"'
+            found += b' INTERNALDATE "%s"' % self.arrived.encode()
         if "BODY.PEEK[HEADER]" in text:
             head = raw[: raw.find(b"\r\n\r\n") + 4][:16384]
             found += b" BODY[HEADER]<0> {%d}\r\n" % len(head) + head
@@ -191,9 +193,9 @@ def stuffed(raw: bytes) -> bytes:
 async def strange_desk(
     running: ScriptedServer, folder: Path, protocol: ProtocolType = IMAP, **fields: Any
 ) -> AsyncIterator[Desk]:
-    """A desk whose gateway takes in everything from a scripted server, in a hurry."""
+    """A desk whose gateway takes in everything from a scripted server."""
     settings = {name: fields.pop(name) for name in ("receiving", "deadlines") if name in fields}
     given = {"host": "127.0.0.1", "receive_from": ReceiveFrom.ALL, **fields}
     gateway = make_gateway(protocol, NONE, running.port, **given)
-    async with desk(folder, gateway, PASSWORD, **{"deadlines": HASTY, **settings}) as found:
+    async with desk(folder, gateway, PASSWORD, **settings) as found:
         yield found

@@ -31,7 +31,7 @@ export function show(board) {
 export function showAnew(board) {
   show(board);
   if (order) arrange();
-  say($("below").firstElementChild.textContent);
+  say($("below").querySelector("h2, p").textContent);
 }
 
 export function watchHands() {
