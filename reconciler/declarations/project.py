@@ -273,7 +273,7 @@ def _is_timezone(name: str) -> bool:
 
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):  # unknown, a folder of the database, or no such path at all
+    except (OSError, ValueError, LookupError):  # unknown, a folder of the database, or no such path at all
         return False
     return True
 

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from reconciler.clock import now, stamp
 from reconciler.errors import (
@@ -35,7 +34,7 @@ from reconciler.model import (
 from reconciler.platforms import Platform, Write
 from reconciler.platforms.http_access import Access, access_of
 from reconciler.platforms.http_client import Client, Doubt, Json, Request
-from reconciler.platforms.http_listing import PATH, read_all, refreshed
+from reconciler.platforms.http_listing import path_of, read_all, refreshed
 from reconciler.platforms.http_lock import Lease, hold
 from reconciler.platforms.http_retry import Patience
 from reconciler.wire import Reader, actor_data, desired_data
@@ -57,10 +56,6 @@ def open_platform(target: Target, _root: Path) -> Platform:
 
     """
     return HttpPlatform(access_of(target, os.environ), target.owner)
-
-
-def gateway_path(name: str) -> str:
-    return f"{PATH}/{quote(name, safe='')}"
 
 
 class HttpPlatform:
@@ -86,7 +81,7 @@ class HttpPlatform:
     async def adopt(self, desired: DesiredGateway, write: Write) -> ActualGateway:
         name = desired.gateway.name
         body = {**desired_data(desired), "owner": self._owner}
-        request = self._request("POST", f"{gateway_path(name)}/adopt", body, write)
+        request = self._request("POST", f"{path_of(name)}/adopt", body, write)
         request = replace(request, secrets=_secrets(desired))
         return await self._write(name, request, write, lambda one: self._holds(one, desired))
 
@@ -95,7 +90,7 @@ class HttpPlatform:
             connects = actual.status.state is not StatusState.DISCONNECTED
             return connects and actual.status.actor == write.actor.name
 
-        path = f"{gateway_path(name)}/rebuild"
+        path = f"{path_of(name)}/rebuild"
         request = self._request("POST", path, {"force": force}, write)
         return await self._write(name, request, write, seen)
 
@@ -103,7 +98,7 @@ class HttpPlatform:
         def seen(actual: ActualGateway) -> bool:
             return (actual.status.cause, actual.status.actor) == (cause, write.actor.name)
 
-        path = f"{gateway_path(name)}/disconnect"
+        path = f"{path_of(name)}/disconnect"
         body = {"owner": self._owner, "cause": cause.value}
         return await self._write(name, self._request("POST", path, body, write), write, seen)
 
@@ -143,7 +138,7 @@ class HttpPlatform:
     ) -> ActualGateway:
         name = desired.gateway.name
         body = {**desired_data(desired), "owner": self._owner, "reconnect": reconnect}
-        request = self._request("PUT", gateway_path(name), body, replace(write, revision=None))
+        request = self._request("PUT", path_of(name), body, replace(write, revision=None))
         request = replace(
             request, headers={**request.headers, **condition}, secrets=_secrets(desired)
         )
@@ -188,7 +183,7 @@ class HttpPlatform:
     async def _found(
         self, name: str, path: str = "", patience: Patience | None = None
     ) -> ActualGateway | None:
-        request = Request("GET", gateway_path(name) + path, patience=patience)
+        request = Request("GET", path_of(name) + path, patience=patience)
         try:
             return await self._client.ask(request, lambda data: _gateway(data, name))
         except NotThere:

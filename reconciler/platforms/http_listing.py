@@ -27,6 +27,11 @@ class _Page:
     next: str | None
 
 
+def path_of(name: str) -> str:
+    """The path of one gateway."""
+    return f"{PATH}/{quote(name, safe='')}"
+
+
 async def read_all(client: Client) -> Snapshot:
     """Every gateway, as all were at one moment.
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler.clock import Clock, now
 
-_NUMBER: Final = re.compile(r"\d{1,20}(?:\.\d{1,6})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)

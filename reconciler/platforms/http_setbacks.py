@@ -1,7 +1,7 @@
 """An attempt that brought nothing to go on with: what to say of it, and whether to try again."""
 
+import os
 import socket
-import ssl
 from typing import Final
 
 import aiohttp
@@ -45,6 +45,8 @@ def lost(error: Exception, origin: str) -> Setback:
             return _not_trusted(error.certificate_error, origin)
         case aiohttp.ClientHttpProxyError():
             return _unreached(f"{origin} cannot be reached: the proxy refuses it, {error.status}")
+        case aiohttp.ClientSSLError():
+            return _unreached(f"{origin} cannot be reached: no TLS 1.2 or 1.3 is spoken there")
         case aiohttp.ClientConnectorError():
             return _unreached(f"{origin} cannot be reached: {_reason(error.os_error)}")
         case aiohttp.ConnectionTimeoutError():
@@ -105,6 +107,4 @@ def _not_trusted(error: Exception, origin: str) -> Setback:
 def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "there is no such host"
-    if isinstance(error, ssl.SSLError):
-        return "no TLS connection can be made"
-    return (error.strerror or "no connection").lower()
+    return os.strerror(error.errno).lower() if error.errno else "the connection was cut"

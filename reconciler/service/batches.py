@@ -25,6 +25,8 @@ T = TypeVar("T")
 Job = Callable[[], Any]
 
 _PAUSE_SECONDS: Final = 0.02
+_AT_ONCE: Final = 256
+"""Jobs of one transaction: as long as they run, the loop does nothing else."""
 
 
 class Batches:
@@ -121,11 +123,11 @@ class Batches:
             try:
                 await self._patiently(self._commit)
             except BaseException as error:  # noqa: BLE001 - each waiting writer must hear of it
-                batch = self._take()
+                batch, self._waiting = self._waiting, []
                 _tell(batch, [error for _ in batch])
 
     async def _commit(self) -> None:
-        """One transaction of all that waits.
+        """One transaction of what waits.
 
         It is begun before any of it is taken, and as the only one: whatever has to be waited for is
         waited for here, and not in the middle.
@@ -135,12 +137,8 @@ class Batches:
         connection = await self._ready()
         with translated(self._path):
             connection.execute("BEGIN EXCLUSIVE")
-        batch = self._take()
+        batch, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
         _tell(batch, await self._carry_out(connection, [job for job, _ in batch]))
-
-    def _take(self) -> list[tuple[Job, asyncio.Future[Any]]]:
-        batch, self._waiting = self._waiting, []
-        return batch
 
     async def _carry_out(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Any]:
         """A result or an error for each job, once the transaction is on disk or undone."""

@@ -23,7 +23,7 @@ from reconciler.service.access import Role, Tokens
 from reconciler.service.database import open_writable
 from reconciler.service.upgrade import transaction
 from reconciler.wire import actor_data, desired_data
-from tests.service.fleet import ACTOR
+from tests.service.fleet import ACTOR, PASSWORD
 
 SECONDS = 60.0
 CHECKOUT = Path(__file__).parents[2]
@@ -183,4 +183,6 @@ def served(
         running.ended()
         assert process.stderr is not None
         process.stderr.close()
-        assert not any("Traceback" in line for line in running.lines), running.lines
+        said = "\n".join(running.lines)
+        assert "Traceback" not in said
+        assert PASSWORD not in said

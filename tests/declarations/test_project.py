@@ -87,6 +87,7 @@ def test_defaults_are_those_that_the_schema_tells() -> None:
         if "default" in setting
     }
     assert told.pop("max_disconnects") == target.limits.max_disconnects
+    assert told.pop("freeze") == list(target.limits.freeze)
     for key, value in told.items():
         actual = getattr(target, key)
         assert (type(value)(actual) if isinstance(value, list | dict) else actual) == value, key

@@ -6,7 +6,7 @@ from typing import Final
 
 from reconciler.cli.serve import command
 from reconciler.cli.serving import API_SHARE, SPARE_FILES
-from reconciler.service.batches import BUSY_SECONDS
+from reconciler.service.database import BUSY_SECONDS
 from reconciler.service.sessions.addresses import MAIL_PORTS
 
 PAGE: Final = (Path(__file__).parents[2] / "docs/service.md").read_text()

@@ -99,7 +99,7 @@ async def _post_fails(forge: Forge, server: ForgeServer) -> None:
             server.fail = [502]
         add(request)  # type: ignore[arg-type]
 
-    server._admit = admit  # type: ignore[method-assign,assignment]
+    server._admit = admit  # type: ignore[method-assign]
     await forge.put_comment(MARKER, f"{MARKER}\none")
 
 

@@ -40,6 +40,7 @@ from tests.platforms.fault_proxy import (
     Exchange,
     Fault,
     FaultProxy,
+    Rule,
     each,
     eavesdropper,
     fault_proxy,
@@ -219,16 +220,16 @@ PROXY_ANSWERS: Final = {
 }
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_answer_of_somebody_on_the_way_decides_nothing(
-    bench: Bench, kind: str, before: bool
+    bench: Bench, kind: str, when: str
 ) -> None:
     """P10, P11, P13: whether the service was asked or not, the write is done once."""
     for number, answer in enumerate(PROXY_ANSWERS.values()):
         name = f"gw-{number}"
         how = await prepared(bench, kind, name)
-        bench.proxy.rule = each([Fault(answer=answer, before=before)] * 2)
+        bench.proxy.rule = each([Fault(answer=answer, before=when == "before")] * 2)
         await expect_done_once(bench, kind, name, await KINDS[kind](bench.through, name, how))
 
 
@@ -309,7 +310,7 @@ async def test_a_redirect_elsewhere_brings_nothing_there(bench: Bench) -> None:
                     bench.proxy.rule = once(Fault(answer=answer, before=before))
                     await expect_done_once(bench, kind, name, await act(bench.through, name, how))
         bench.proxy.rule = lambda _: Fault(answer=answer, before=True)
-        with pytest.raises(PlatformUnavailable, match="redirects to .*, which is never followed"):
+        with pytest.raises(PlatformUnavailable, match=r"redirects to .*, which is never followed"):
             await bench.through.read()
         assert heard == b""
 
@@ -343,23 +344,20 @@ async def test_a_slow_network_is_waited_for(bench: Bench, fault: Fault) -> None:
 
 # what cannot be decided in time
 
-Always = Callable[[Exchange], Fault]
 
-
-def _always(fault: Fault) -> Always:
-    """Every write suffers it, and no question does."""
-    return lambda one: fault if one.writes else THROUGH
+def _by_kind(writes: Fault, questions: Fault = THROUGH) -> Rule:
+    return lambda one: writes if one.writes else questions
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_where_no_answer_ever_comes_the_gateway_is_read(bench: Bench, kind: str) -> None:
     """P13: neither a false "failed" nor a false "done"."""
     how = await prepared(bench, kind, "stored")
-    bench.proxy.rule = _always(DROP_REPLY)
+    bench.proxy.rule = _by_kind(DROP_REPLY)
     await expect_done_once(bench, kind, "stored", await KINDS[kind](bench.through, "stored", how))
     how = await prepared(bench, kind, "lost")
     before = await bench.find("lost")
-    bench.proxy.rule = _always(Fault(cut_request=20))
+    bench.proxy.rule = _by_kind(Fault(cut_request=20))
     with pytest.raises(PlatformUnavailable, match="gateway 'lost' is as it was before"):
         await KINDS[kind](bench.through, "lost", how)
     assert await bench.find("lost") == before
@@ -373,7 +371,7 @@ async def test_where_nothing_can_be_read_either_nobody_claims_to_know(
     for fault in (DROP_REPLY, Fault(cut_request=20)):
         name = "stored" if fault is DROP_REPLY else "lost"
         how = await prepared(bench, kind, name)
-        bench.proxy.rule = lambda one, fault=fault: fault if one.writes else DROP_REPLY
+        bench.proxy.rule = _by_kind(fault, DROP_REPLY)
         with pytest.raises(PlatformUnavailable, match="whether it was carried out is not") as told:
             await KINDS[kind](bench.through, name, how)
         assert "run the command again" in told.value.hint
@@ -387,7 +385,7 @@ async def test_a_gateway_that_others_changed_meanwhile_is_left_to_a_new_plan(
     """P10, P11."""
     how = await prepared(bench, kind, "gw")
     moved = await bench.direct.rebuild("gw", replace(write(), actor=Actor("bob")))
-    bench.proxy.rule = _always(Fault(cut_request=20))
+    bench.proxy.rule = _by_kind(Fault(cut_request=20))
     with pytest.raises(RevisionMoved, match="was changed meanwhile"):
         await KINDS[kind](bench.through, "gw", how)
     bench.proxy.rule = once(Fault(cut_request=20))
@@ -421,7 +419,8 @@ async def test_a_storm_of_refusals_is_outlasted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["Retry-After: 86400", "Retry-After: Fri, 01 Jan 2100 00:00:00 GMT"]
+    "said",
+    ["Retry-After: 86400", "Retry-After: Fri, 01 Jan 2100 00:00:00 GMT"],
 )
 async def test_nobody_waits_for_a_day(bench: Bench, said: str) -> None:
     """P12."""
@@ -430,7 +429,7 @@ async def test_nobody_waits_for_a_day(bench: Bench, said: str) -> None:
     async with asyncio.timeout(5):
         with pytest.raises(PlatformUnavailable):
             await bench.through.read()
-        bench.proxy.rule = _always(Fault(answer=busy, before=True))
+        bench.proxy.rule = _by_kind(Fault(answer=busy, before=True))
         with pytest.raises(PlatformUnavailable, match="as it was before"):
             await bench.through.create(wanted(gateway("gw")), write())
     assert await bench.find("gw") is None
@@ -471,7 +470,7 @@ async def _applied(bench: Bench, desired: dict[str, Gateway], run: str) -> list[
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_apply_over_a_bad_network_does_each_change_once(bench: Bench, seed: int) -> None:
-    """P3, P4, P5, P9, P13: at the end all is as declared, nothing twice, and no word of it false."""
+    """P3, P4, P5, P9, P13: at the end all is as declared, nothing twice, and no word false."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     bench.proxy.rule = lambda _: chance.choice(FAULTS)
     bench.through._client.patience = STUBBORN

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reconciler.model import Change, Place, Problem, Severity
+from reconciler.model import Change, Place, Plan, Problem, Severity
 from reconciler.report.html import plan_html
 from reconciler.report.junit import judgement_junit
 from reconciler.report.problems import Judgement
@@ -102,7 +102,7 @@ def test_the_page_holds_no_markup_of_a_user(hostile: str) -> None:
     assert found.attributes == usual.attributes
 
 
-def _everywhere(text: str) -> "object":
+def _everywhere(text: str) -> Plan:
     change = edit(text, reason=text, blocked_by=text, place=Place(text, 1, 1))
     return plan(change, drift=(edit(text),), foreign=(text,), blocked=(text,), tool_version=text)
 

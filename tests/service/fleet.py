@@ -18,11 +18,12 @@ from tests.platforms.contract import wanted
 
 TENANT = "acme"
 OWNER = "ours"
+PASSWORD = "correct horse"
 ACTOR = Actor("alice", "c0ffee", "run-1")
 
 
 def far_away(
-    name: str, password: str | None = "correct horse", *, host: str = "mail.invalid", port: int = 25
+    name: str, password: str | None = PASSWORD, *, host: str = "mail.invalid", port: int = 25
 ) -> DesiredGateway:
     """A gateway whose host does not exist, unless another is given."""
     gateway = Gateway(

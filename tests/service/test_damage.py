@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import PlatformUnavailable
+from reconciler.service.faults import Unsound
 from tests.service.fleet import create, far_away, names, service_on
 
 PAGE = 4096
@@ -111,6 +112,26 @@ async def test_every_page_that_is_no_longer_one_is_found(sound: Path, tmp_path: 
 
         copied(sound, tmp_path, flip)
         assert "damaged" in (await refused(tmp_path)).message, f"page at {start}"
+
+
+async def test_damage_that_comes_up_later_ends_the_service(sound: Path, tmp_path: Path) -> None:
+    """G27: at the first look at it."""
+    database = copied(sound, tmp_path, lambda content: content.extend(b""))
+    with closing(sqlite3.connect(database)) as other:
+        async with service_on(tmp_path) as service:
+            assert len(await names(service)) == 60
+            # another write, so that no page is taken from memory; then what no program writes
+            with other:
+                other.execute("UPDATE epochs SET epoch = epoch")
+                other.execute("CREATE TABLE other (a)")
+            content = bytearray(database.read_bytes())
+            content[PAGE:] = b"\xff" * (len(content) - PAGE)
+            database.write_bytes(content)
+            with pytest.raises(Unsound, match="damaged"):
+                await names(service)
+            assert service.fatal.is_set()
+            with pytest.raises(Unsound):
+                await create(service, far_away("after"))
 
 
 async def test_a_database_that_was_emptied_is_not_taken_for_a_new_one(

@@ -17,7 +17,7 @@ from reconciler.service.upgrade import APPLICATION_ID, MIGRATIONS, VERSION
 from tests.service.test_crash import CALLS, CHECKOUT, strace
 
 SECONDS = 60.0
-POINTS = 10
+POINTS = 8
 NOW = "2026-01-01T00:00:00Z"
 NAMES = [f"gateway-{number:02}" for number in range(20)]
 

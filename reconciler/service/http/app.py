@@ -11,6 +11,7 @@ from reconciler.service.http import (
     gateways,
     inbox,
     locks,
+    outbox,
     refresh,
     trail,
     webhooks,
@@ -29,6 +30,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *trail.ROUTES,
     *locks.ROUTES,
     *inbox.ROUTES,
+    *outbox.ROUTES,
     *webhooks.ROUTES,
 )
 """What asks for a token."""

@@ -4,12 +4,21 @@ import random
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from reconciler.clock import exact, stamp
+from reconciler.errors import PlatformUnavailable
 from reconciler.messages import Recipient, RecipientState
-from reconciler.service.mail.queue import Claimed, Queue, Waiting, is_queued
+from reconciler.service.mail.queue import (
+    Claimed,
+    Queue,
+    Waiting,
+    is_queued,
+    judge_abandoned,
+    judge_interrupted,
+)
 from reconciler.service.mail.results import Results
 from reconciler.service.service import Service
 from reconciler.service.sessions.transfer import Answer
@@ -35,6 +44,19 @@ class Attempts:
             for state in RecipientState
             if state is not RecipientState.QUEUED
         }
+
+    async def settle_interrupted(self) -> None:
+        """Settle what was under way when an earlier process ended, or the last work on these."""
+        service, handovers = self._service, self._service.handovers
+        epoch, now = service.epoch, exact(service.clock())
+        if handovers.started:
+            noted = handovers.now()
+            await self.write(lambda queue: judge_abandoned(queue, epoch, noted, now))
+            return
+        earlier = handovers.earlier()
+        await service.write(lambda connection: judge_interrupted(connection, epoch, earlier, now))
+        if not handovers.started:
+            handovers.start(epoch)
 
     async def next_due(self) -> float | None:
         """Seconds until the next attempt, 0 if it is now; None where nothing waits."""
@@ -73,7 +95,8 @@ class Attempts:
     def answered(self, message: Claimed, answers: Sequence[Answer]) -> None:
         self._bytes_out.inc(message.waiting.size)
         if all(answer.positive for answer in answers):
-            self._service.handovers.accepted(message.number)
+            with suppress(PlatformUnavailable):  # a help and no more: the outcome is stored next
+                self._service.handovers.accepted(message.number)
         self._record(message, [(_meaning(answer), answer.text) for answer in answers])
 
     def unknown(self, message: Claimed, why: str) -> None:

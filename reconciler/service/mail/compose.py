@@ -20,9 +20,9 @@ from reconciler.service.mail.encoding import folded, header_text
 from reconciler.service.mail.parts import body, header
 from reconciler.service.mail.settings import MessageLimits
 
-_MAX_SUBJECT: Final = 1_000
+_MAX_SUBJECT: Final = 998
 _MAX_REFERENCES: Final = 100
-_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,500}>")
+_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,900}>")
 
 
 @dataclass(frozen=True, slots=True)

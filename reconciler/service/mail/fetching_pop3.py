@@ -54,20 +54,15 @@ class Fetching:
 
     async def header(self, number: int) -> bytes:
         """The beginning of a message; a server without TOP has to send all of it for that."""
+        most = self._intake.settings.max_bytes + HEADER_BYTES
         if self._has_top:
             try:
-                return await self._drop.header(number, HEADER_BYTES)
+                return await self._drop.header(number, HEADER_BYTES, most)
             except Refused:
                 self._has_top = False
-        start, size = bytearray(), 0
         with suppress(Refused):
-            async with aclosing(self._drop.message(number)) as blocks:
-                async for block in blocks:
-                    start += block[: HEADER_BYTES - len(start)]
-                    size += len(block)
-                    if size > self._intake.settings.max_bytes:
-                        raise Reopen
-        return bytes(start)
+            return await self._drop.header(number, HEADER_BYTES, most, top=False)
+        return b""
 
     async def take(
         self, called: Mapping[int, str], numbers: Sequence[int], *, resync: bool = False

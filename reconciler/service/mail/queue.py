@@ -10,7 +10,7 @@ from reconciler.service.mail.handovers import Noted
 from reconciler.service.mail.outbox import Outbox, recipients_from, recipients_text, state_of
 
 _STOPPED: Final = {
-    RecipientState.UNKNOWN: "the service stopped after handing it over, before the answer was known",
+    RecipientState.UNKNOWN: "the service stopped after it had handed it over, before the answer",
     RecipientState.SENT: "accepted; the service stopped before the server's words were stored",
 }
 
@@ -134,7 +134,13 @@ class Queue:
         return True
 
     def find(self, message_id: str) -> Waiting | None:
+        """Any message of the gateway's, settled or not."""
         return next(iter(self._waiting("id = ?", message_id)), None)
+
+    def extend(self, waiting: Waiting, expires_at: str) -> None:
+        self._connection.execute(
+            "UPDATE outbox SET expires_at = ? WHERE number = ?", (expires_at, waiting.number)
+        )
 
     def under_way(self, epoch: int) -> tuple[Waiting, ...]:
         """Messages that a process works on."""

@@ -15,10 +15,9 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
-from reconciler.clock import exact
 from reconciler.errors import PlatformUnavailable
 from reconciler.service.mail.attempts import Attempts
-from reconciler.service.mail.queue import Claimed, judge_abandoned, judge_interrupted
+from reconciler.service.mail.queue import Claimed
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.sessions.sasl import server_busy
@@ -78,11 +77,13 @@ class Sender:
         self._no_help_before = 0.0
 
     async def run(self, *, once: bool = False) -> float:
-        await self._settle_interrupted()
         try:
+            await self._attempts.settle_interrupted()
             return await self._keep_sending(self._held.session, once=once)
         except _Again as again:
             return again.seconds
+        except PlatformUnavailable:
+            return _NO_DISK_SECONDS
         finally:
             for helper in self._helpers:
                 helper.cancel()
@@ -90,23 +91,6 @@ class Sender:
             if under_way:
                 await asyncio.wait(under_way)
             await self._attempts.finish()
-
-    async def _settle_interrupted(self) -> None:
-        """What was under way when an earlier process, or this gateway's last work, ended."""
-        service, handovers = self._service, self._service.handovers
-        now = exact(service.clock())
-        if handovers.started:
-            noted = handovers.now()
-            await self._attempts.write(
-                lambda queue: judge_abandoned(queue, service.epoch, noted, now)
-            )
-            return
-        earlier = handovers.earlier()
-        await service.write(
-            lambda connection: judge_interrupted(connection, service.epoch, earlier, now)
-        )
-        if not handovers.started:
-            handovers.start(service.epoch)
 
     async def _keep_sending(self, session: MailSession, *, once: bool) -> float:
         assert isinstance(session, SmtpSession)  # noqa: S101 - it is the work of no other
@@ -119,6 +103,8 @@ class Sender:
                 await self._send_all(session, lot)
                 quiet = 0
             elif once:
+                if self._helpers:
+                    await asyncio.wait(self._helpers)
                 break
             elif await self._nothing_comes(session, wait):
                 quiet += 1
@@ -222,6 +208,7 @@ class Sender:
         self._hears(session)
         attempts.answered(message, answers)
         if transfer.cancelled:
+            session.wire.abort()  # the next message may be begun already
             raise asyncio.CancelledError
         if not session.wire.usable:
             raise server_busy(session.wire.where, answers[-1].text)

@@ -85,6 +85,22 @@ class Queue:
         ).fetchone()
         return Webhook(*row) if row else None
 
+    def removed(self) -> tuple[str, ...]:
+        """Webhooks that are no longer there, of which something is left to be told."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT webhook FROM deliveries WHERE webhook NOT IN (SELECT id FROM webhooks)"
+        )
+        return tuple(row[0] for row in rows)
+
+    def clear(self, webhook_id: str, most: int) -> bool:
+        """Clear away what a removed webhook was still to be told; whether there may be more."""
+        cleared = self.connection.execute(
+            "DELETE FROM deliveries WHERE number IN "
+            "(SELECT number FROM deliveries WHERE webhook = ? LIMIT ?)",
+            (webhook_id, most),
+        )
+        return cleared.rowcount == most
+
     def due(
         self, webhook: Webhook, after: str, busy: AbstractSet[str], wanted: int, now: str
     ) -> list[Delivery]:

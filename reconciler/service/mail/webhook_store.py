@@ -99,7 +99,7 @@ class Webhooks:
         return Webhook(*row) if row else None
 
     def remove(self, webhook: Webhook) -> None:
-        """Also what it was still to be told."""
+        """What it was still to be told is cleared away afterwards."""
         self.connection.execute(
             "DELETE FROM webhooks WHERE tenant = ? AND id = ?", (self.tenant, webhook.id)
         )
@@ -189,7 +189,8 @@ class Webhooks:
             ),
         ).rowcount
         self.connection.execute(
-            "UPDATE deliveries SET next_attempt_at = '' WHERE webhook = ? AND state = ?",
+            "UPDATE deliveries SET next_attempt_at = '' "
+            "WHERE webhook = ? AND state = ? AND next_attempt_at > ''",
             (webhook.id, DeliveryState.WAITING.value),
         )
         self.connection.execute(

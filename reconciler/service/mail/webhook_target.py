@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
 from typing import Final
@@ -22,11 +22,13 @@ from yarl import URL
 
 from reconciler.errors import InvalidInput
 from reconciler.service.sessions import SessionError
-from reconciler.service.sessions.addresses import Address, is_public, resolve
+from reconciler.service.sessions.addresses import Address, Resolve, is_public
+from reconciler.service.sessions.resolver import Resolver
 
 MAX_URL: Final = 2_000
 MAX_ANSWER: Final = 64 * 1024
 _HTTPS: Final = 443
+_LOOK_UPS: Final = 32
 _FIRST_FREE_PORT: Final = 1024
 _WRITTEN: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
@@ -108,6 +110,7 @@ class Caller:
     tls: ssl.SSLContext
     private_hosts: bool
     seconds: float = 15
+    resolve: Resolve = field(default_factory=lambda: Resolver(_LOOK_UPS).resolve)
 
     async def call(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """One attempt; whatever becomes of it is an answer."""
@@ -122,7 +125,7 @@ class Caller:
             return Answer(Outcome.AGAIN, _in_words(error))
 
     async def _call(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
-        found = await resolve(url.host or "", url.port or _HTTPS)
+        found = await self.resolve(url.host or "", url.port or _HTTPS)
         if not self._may_go_to(found, url):
             return Answer(Outcome.AGAIN, _NOT_PUBLIC)
         connector = aiohttp.TCPConnector(

@@ -33,6 +33,7 @@ logger = logging.getLogger("gateways.webhooks")
 
 _LOOK_SECONDS: Final = 60.0
 _FAULT_SECONDS: Final = 5.0
+_CLEARED_AT_ONCE: Final = 1_000
 _MISSING: Final = "the message is no longer kept"
 
 
@@ -61,6 +62,7 @@ async def run(
     couriers: dict[str, Courier] = {}
     with service.feed.listen(About.INBOX, About.WEBHOOK) as listener:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_clear_all(service))
             while True:
                 for webhook in await _webhooks(service):
                     if webhook.id not in couriers:
@@ -74,8 +76,25 @@ async def run(
 
 
 async def _employ(courier: "Courier", couriers: dict[str, "Courier"]) -> None:
+    """Until the webhook is removed; then what it was still to be told is cleared away."""
     await courier.run()
     del couriers[courier.webhook.id]
+    await _clear(courier.service, courier.webhook.id)
+
+
+async def _clear(service: Service, webhook_id: str) -> None:
+    with suppress(GatewaysError):  # it is tried again at the next start
+        while await service.write(
+            lambda connection: Queue(connection).clear(webhook_id, _CLEARED_AT_ONCE)
+        ):
+            pass
+
+
+async def _clear_all(service: Service) -> None:
+    """What an earlier process did not come to."""
+    with suppress(GatewaysError):
+        for webhook_id in await service.ask(lambda connection: Queue(connection).removed()):
+            await _clear(service, webhook_id)
 
 
 async def _webhooks(service: Service) -> tuple[Webhook, ...]:
@@ -99,7 +118,7 @@ class Courier:
     def __init__(self, office: Office, webhook: Webhook) -> None:
         self.wake = asyncio.Event()
         self._office = office
-        self._service = office.service
+        self.service = office.service
         self.webhook = webhook
         self._busy: set[str] = set()
         self._last = ""
@@ -115,7 +134,7 @@ class Courier:
             while True:
                 self.wake.clear()
                 try:
-                    due, pause = await self._service.look(self._look)
+                    due, pause = await self.service.look(self._look)
                 except GatewaysError as error:
                     logger.warning("webhook %s: %s", self.webhook.id, error.message)
                     due, pause = [], _FAULT_SECONDS
@@ -138,7 +157,7 @@ class Courier:
         self.webhook = webhook
         if webhook.disabled_at:
             return [], _LOOK_SECONDS
-        now = self._service.clock()
+        now = self.service.clock()
         wait = _seconds_until(webhook.opens_at, now)
         if wait > 0:
             return [], min(wait, _LOOK_SECONDS)
@@ -170,13 +189,13 @@ class Courier:
         webhook = self.webhook
         async with self._office.rooms.place(webhook):
             started = asyncio.get_running_loop().time()
-            body, keys = await self._service.look(
+            body, keys = await self.service.look(
                 lambda connection: self._told(connection, webhook, delivery)
             )
             if body is None:
-                await self._service.write(
+                await self.service.write(
                     lambda connection: Queue(connection).failed(
-                        delivery, _MISSING, exact(self._service.clock()), None
+                        delivery, _MISSING, exact(self.service.clock()), None
                     )
                 )
                 self._tell(webhook, delivery, Answer(Outcome.AGAIN, _MISSING), given_up=True)
@@ -185,10 +204,10 @@ class Courier:
             headers = {
                 "Content-Type": "application/json",
                 "User-Agent": "gateways",
-                **signed(event, int(self._service.clock().timestamp()), body, keys),
+                **signed(event, int(self.service.clock().timestamp()), body, keys),
             }
             answer = await self._office.caller.call(webhook.url, body, headers)
-        given_up = await self._service.write(
+        given_up = await self.service.write(
             lambda connection: self._record(connection, delivery, answer, started)
         )
         self._tell(webhook, delivery, answer, given_up=given_up)
@@ -199,7 +218,7 @@ class Courier:
         kept = Inbox(connection, webhook.tenant).find(delivery.gateway, delivery.message)
         if kept is None:
             return None, ()
-        webhooks = Webhooks(connection, webhook.tenant, self._service.vault, self._service.clock)
+        webhooks = Webhooks(connection, webhook.tenant, self.service.vault, self.service.clock)
         return event_body(kept.message), webhooks.keys(webhook)
 
     def _record(
@@ -210,7 +229,7 @@ class Courier:
         webhook = queue.find(delivery.webhook)
         if webhook is None:
             return False
-        now = self._service.clock()
+        now = self.service.clock()
         match answer.outcome:
             case Outcome.TAKEN:
                 queue.taken(delivery)
@@ -225,7 +244,7 @@ class Courier:
         self, queue: Queue, webhook: Webhook, delivery: Delivery, answer: Answer, started: float
     ) -> bool:
         patience = self._office.patience
-        now = self._service.clock()
+        now = self.service.clock()
         spread = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
         asked = min(answer.pause, patience.pauses[-1])
         given_up = (
@@ -245,7 +264,7 @@ class Courier:
         self, webhook: Webhook, delivery: Delivery, answer: Answer, *, given_up: bool
     ) -> None:
         """Count an attempt, and log what an operator can do something about."""
-        metrics = self._service.metrics
+        metrics = self.service.metrics
         metrics.deliveries.labels(answer.outcome.value).inc()
         about = {"tenant": webhook.tenant, "gateway": delivery.gateway, "webhook": webhook.id}
         if given_up:

@@ -30,7 +30,8 @@ CREATE TABLE webhook_secrets (
 );
 
 -- What is still to be told, or was given up. `number` is the order in which messages became whole.
--- Told is gone: the row is removed once the target has taken it.
+-- Told is gone: the row is removed once the target has taken it. Those of a webhook that was removed
+-- go a few at a time, and no id is ever given twice.
 CREATE TABLE deliveries (
     number INTEGER PRIMARY KEY,
     webhook TEXT NOT NULL,
@@ -44,8 +45,7 @@ CREATE TABLE deliveries (
     answer TEXT NOT NULL DEFAULT '',
     -- whether it was made due at once after an outage of the target: that is done once
     spared INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (webhook, message),
-    FOREIGN KEY (webhook) REFERENCES webhooks (id) ON DELETE CASCADE
+    UNIQUE (webhook, message)
 );
 
 CREATE INDEX deliveries_in_order

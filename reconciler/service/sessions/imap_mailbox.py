@@ -151,6 +151,7 @@ class ImapMailbox:
 
     async def _blocks(self, size: int) -> AsyncIterator[bytes]:
         while size > 0:
+            await asyncio.sleep(0)  # others have their turn, however fast the server is
             async with self._in_time("send a message"):
                 block = await self._wire.read_block(min(size, BLOCK))
             size -= len(block)
@@ -161,9 +162,7 @@ class ImapMailbox:
         wire = self._wire
         rest, newline = b"", b""
         while not newline:
-            await asyncio.sleep(
-                0
-            )  # others have their turn, even if bytes never have to be waited for
+            await asyncio.sleep(0)  # others have their turn, however fast the server is
             line, newline, after = (await wire.read_some()).partition(b"\n")
             wire.put_back(after)
             words = (rest + line).split(b" ")

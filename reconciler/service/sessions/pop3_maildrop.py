@@ -1,5 +1,6 @@
 """Reading the maildrop that a POP3 session has locked, so that nothing in it changes."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -65,11 +66,17 @@ class Maildrop:
         listed = (await self._listing("LIST")).items()
         return {number: int(word) for number, word in listed if word[:20].isdigit()}
 
-    async def header(self, number: int, size: int) -> bytes:
-        """The first `size` bytes of a message's header, or some more. Raises Refused."""
-        found = bytearray()
-        async with aclosing(self._long(f"TOP {number} 0")) as blocks:
+    async def header(self, number: int, size: int, most: int, *, top: bool = True) -> bytes:
+        """The first `size` bytes of a message; with `top` only its header is asked for.
+
+        A server that sends more than `most` is left. Raises Refused.
+        """
+        found, left = bytearray(), most
+        command = f"TOP {number} 0" if top else f"RETR {number}"
+        async with aclosing(self._long(command)) as blocks:
             async for block in blocks:
+                left -= len(block)
+                self._wire.check(left >= 0, "a message without end")
                 found += block[: max(0, size - len(found))]
         return bytes(found)
 
@@ -79,7 +86,7 @@ class Maildrop:
 
     async def _listing(self, command: str) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        rest, left = b"", _MAX_LISTING
+        rest, left, count = b"", _MAX_LISTING, 0
         async with aclosing(self._long(command)) as blocks:
             async for block in blocks:
                 left -= len(block)
@@ -89,7 +96,8 @@ class Maildrop:
                     if match := _LISTED.fullmatch(line.rstrip()):
                         found[int(match[1])] = match[2]
                 self._wire.check(len(rest) <= BLOCK, "a line without end")
-                if len(found) > MAX_LISTED:
+                count += len(lines)
+                if count > MAX_LISTED:
                     self._wire.usable = False
                     raise fail(
                         FailureKind.PROTOCOL,
@@ -108,6 +116,7 @@ class Maildrop:
         self._wire.usable = False  # until the end is there: whoever leaves early ends the session
         doing = f"send what was asked for with {command.partition(' ')[0]}"
         while after is None:
+            await asyncio.sleep(0)  # others have their turn, however fast the server is
             async with self._wire.within(self._seconds, doing):
                 while after is None and len(block) < BLOCK:
                     data, after = reader.feed(await self._wire.read_some())

@@ -29,8 +29,8 @@ class Hold:
 class Account:
     """One user and password on one host. `worked` says that the server accepted it.
 
-    `sessions` is how many are open with it, and `refused` how often it was refused of late, of which
-    `uncounted` could not be stored.
+    `refused` is how often it was refused of late, of which `uncounted` could not be stored;
+    `sessions` is how many are open with it, and `good` the gateways that it was last accepted for.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class Account:
         "_refused_at",
         "_under_way",
         "credential",
+        "good",
         "refused",
         "sessions",
         "tenant",
@@ -57,19 +58,20 @@ class Account:
         self.sessions = 0
         self._under_way = 0
         self.uncounted = 0
+        self.good: set[str] = set()
         self._refused_at = -inf
         self._refusal: Hold | None = None
         self._limit: tuple[int, Hold] | None = None
         self._busy = BackOff()
         self._changed: asyncio.Event | None = None
 
-    def may_try(self, asked_at: float) -> bool:
+    def may_try(self, gateway: str, asked_at: float) -> bool:
         """Whether it was not refused too often, all gateways together.
 
-        While a session is open the password is known to be right, so that a refusal is about
-        something else: then the last attempt is kept for those that work.
+        Where it works for another gateway, a refusal is hardly about user and password: then the
+        last attempt is kept for that one, unless a person asks for it.
         """
-        kept = 1 if self.sessions and asked_at <= self._refused_at else 0
+        kept = 1 if self.good - {gateway} and asked_at <= self._refused_at else 0
         return self.refused < MAX_REFUSALS - kept
 
     def hold(self, asked_at: float) -> Hold | None:
@@ -99,24 +101,29 @@ class Account:
     def _at_once(self) -> int:
         return max(1, MAX_REFUSALS - self.refused) if self.worked and not self._limit else 1
 
-    def accept(self) -> None:
-        self.worked = True
+    def accept(self, gateway: str) -> None:
+        self.works(gateway)
         self.lift()
         self._busy.reset()
         if self._limit and self.sessions >= self._limit[0]:
             self._limit = None
 
-    def refuse(self, failure: Failure, seconds: float) -> None:
+    def works(self, gateway: str) -> None:
+        self.worked = True
+        self.good.add(gateway)
+
+    def refuse(self, gateway: str, failure: Failure, seconds: float) -> None:
         now = asyncio.get_running_loop().time()
         self.refused += 1
+        self.good.discard(gateway)
         self._refused_at = now
         self._refusal = Hold(Waiting.REFUSED, now + seconds, failure)
 
-    def recall(self, refused: int, failure: Failure | None, seconds: float) -> None:
+    def recall(self, gateway: str, refused: int, failure: Failure | None, seconds: float) -> None:
         """What the database says of it; the refusal of an earlier process is left alone too."""
         refused += self.uncounted
         if failure and refused and self._refused_at == -inf:
-            self.refuse(failure, seconds)
+            self.refuse(gateway, failure, seconds)
         self.refused = refused
 
     def full(self, failure: Failure) -> None:

@@ -28,6 +28,10 @@ class NotAnswering(Exception):
         self.tried = tried
 
 
+class Stale(Exception):
+    """The permit was given before the server failed: another is to be asked for."""
+
+
 def probe_seconds(failures: int, outage: float) -> float:
     """Seconds until the next attempt for all: up to 20, but as the outage lasts up to 300.
 
@@ -53,6 +57,11 @@ class Permit:
         self._breaker = breaker
         self._failures = failures
 
+    def check(self) -> None:
+        """Raise Stale if the server has failed since this was given."""
+        if self._failures < self._breaker.failures:
+            raise Stale
+
     def answered(self) -> None:
         if not self.told:
             self.told = True
@@ -75,7 +84,7 @@ class Breaker:
 
     `seconds` gives the wait after so many failures in an outage of so many seconds. `trusting`
     begins with no limit, for what is only ever tripped. `changed` hears a failure that is confirmed
-    and, with None, the next answer.
+    and, with None, the next answer. `failures` is how many there were since the last answer.
     """
 
     def __init__(
@@ -92,7 +101,7 @@ class Breaker:
         self._at_once = self._most if trusting else 1
         self._changed = changed
         self._under_way = 0
-        self._failures = 0
+        self.failures = 0
         self._since = 0.0
         self._last_at = float("-inf")
         self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
@@ -116,7 +125,7 @@ class Breaker:
         elif self.failure and not _alike(known, self.failure):
             raise NotAnswering(self.failure)
         await self._admitted(None if asked else known)
-        permit = Permit(self, self._failures)
+        permit = Permit(self, self.failures)
         try:
             yield permit
         finally:
@@ -127,14 +136,14 @@ class Breaker:
         if self.failure:
             self._changed(None)
         self.failure = None
-        self._failures, self.next_at = 0, 0.0
+        self.failures, self.next_at = 0, 0.0
         self._at_once = min(self._at_once + 1, self._most)
         self._admit()
 
     def failed(self, failure: Failure, *, after: int) -> None:
         """An attempt that began before the last failure says nothing more than that one."""
         self._under_way -= 1
-        if after == self._failures:
+        if after == self.failures:
             self._count(failure)
         self._admit()
 
@@ -149,12 +158,12 @@ class Breaker:
 
     def _count(self, failure: Failure, *, confirmed: bool = False) -> None:
         now = asyncio.get_running_loop().time()
-        if not self._failures:
+        if not self.failures:
             self._since = now
-        self._failures = max(self._failures + 1, CONFIRMED if confirmed else 0)
+        self.failures = max(self.failures + 1, CONFIRMED if confirmed else 0)
         self._at_once = 1
-        self.next_at = now + self._seconds(self._failures, now - self._since)
-        if self._failures >= CONFIRMED:
+        self.next_at = now + self._seconds(self.failures, now - self._since)
+        if self.failures >= CONFIRMED:
             if not self.failure:
                 self._changed(failure)
             self.failure = failure

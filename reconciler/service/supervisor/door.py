@@ -65,9 +65,10 @@ class Door:
         account = self._accounts.of(key.tenant, login.credential)
         # a status says this only until user or password changes
         status = login.actual.status
-        account.worked |= status.state is StatusState.SUCCEEDED
+        if status.state is StatusState.SUCCEEDED:
+            account.works(key.gateway)
         refusal = status.failure if is_refusal(status.failure) else None
-        account.recall(login.refused, refusal, self._slowly())
+        account.recall(key.gateway, login.refused, refusal, self._slowly())
         return account
 
     @asynccontextmanager
@@ -76,6 +77,7 @@ class Door:
 
         Raises:
             NotAnswering: the server does not answer.
+            Stale: it stopped to answer meanwhile.
             Refrained: the login is not tried now.
             SessionError: it could not be opened.
 
@@ -121,7 +123,7 @@ def _check(wish: Wish) -> None:
     if login.credential is None:
         if login.instead:
             raise Refrained(Hold(Waiting.PARKED, inf, login.instead), account)
-    elif not account.may_try(wish.asked_at):
+    elif not account.may_try(wish.key.gateway, wish.asked_at):
         failure = contact.parked(wish.key.gateway, account.refused)
         raise Refrained(Hold(Waiting.PARKED, inf, failure), account)
     hold = account.hold(wish.asked_at)

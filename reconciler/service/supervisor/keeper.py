@@ -20,7 +20,7 @@ from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.sessions.failures import fail
 from reconciler.service.supervisor.backoff import BackOff
-from reconciler.service.supervisor.breaker import NotAnswering
+from reconciler.service.supervisor.breaker import NotAnswering, Stale
 from reconciler.service.supervisor.door import Door, Refrained
 from reconciler.service.supervisor.facts import Waiting
 from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost
@@ -107,6 +107,9 @@ class Keeper:
         connecting = actual.status.state is StatusState.CONNECTING
         if actual.status.state is StatusState.DISCONNECTED:
             self.stop()
+            if self._wish:
+                self._wish.account.good.discard(self.key.gateway)
+            self._wish = None
         elif actual.revision == before.revision:
             self.actual = before
         elif connecting or not same_connection(before, actual):
@@ -166,7 +169,7 @@ class Keeper:
     async def _keep(self) -> None:
         """Have a session for as long as the gateway is not disconnected."""
         while login := await self._ground.ledger.login(self.key):
-            with suppress(Moved):  # it was written meanwhile: it is read again
+            with suppress(Moved, Stale):  # what was so when it began is no longer so
                 await self._round(login)
 
     async def _round(self, login: contact.Login) -> None:
@@ -290,7 +293,7 @@ class Keeper:
             wish = self._ground.door.wish(self.key, login, lambda *_: None)
             async with self._ground.door.opened(wish) as session:
                 yield session
-        except (NotAnswering, Refrained) as none:
+        except (NotAnswering, Refrained, Stale) as none:
             raise fail(FailureKind.BUSY, None, str(none), transient=True) from None
         finally:
             self._more -= 1

@@ -73,6 +73,7 @@ class Opening:
 
         Raises:
             NotAnswering: it is not the gateway's fault, but the server's.
+            Stale: the server has failed while this one waited for its turn.
             SessionError: the session could not be opened.
 
         """
@@ -91,12 +92,19 @@ class Opening:
             elif error.failure.kind is FailureKind.BUSY:
                 self.account.full(error.failure)
             raise
+        except BaseException:
+            if not self.answer.told:  # it cannot have come to a login
+                await self._take_back()
+            raise
         await self._accepted()
 
     async def _open(self, session: MailSession) -> None:
         self.wish.waits(Waiting.TURN)
         await session.enter(Phase.DNS)
         await self.endpoint.host.pace.turn()
+        for permit in (self.answer, self.trust):
+            if permit:
+                permit.check()
         async with session.overall():
             for phase in _REACHING:
                 await session.enter(phase)
@@ -138,7 +146,7 @@ class Opening:
                 account.lift()
             raise NotAnswering(at_fault, tried=True)
         account = self.account
-        account.refuse(failure, self.slowly)
+        account.refuse(self.wish.key.gateway, failure, self.slowly)
         if not self.counted:
             account.uncounted += 1
             self.counted = await self.ledger.count_refusal(self.wish.key, account.credential)
@@ -151,7 +159,7 @@ class Opening:
             return
         if account.refused or self.counted:
             await self.ledger.forget_refusals(account.tenant, account.credential)
-        account.accept()
+        account.accept(self.wish.key.gateway)
         self.endpoint.accepted(account)
         self.trust.answered()
 

@@ -11,14 +11,21 @@ from pathlib import Path
 
 from aiohttp import web
 
+from demo.mailserver import MailServer
 from reconciler.clock import exact
-from reconciler.model import Secret
+from reconciler.model import ProtocolType, Secret
 from reconciler.service.feed import About
 from reconciler.service.mail.webhook_limits import Patience, Rooms
 from reconciler.service.mail.webhook_target import Caller
+from reconciler.service.mail.webhooks import run
+from reconciler.service.service import Service
+from tests.platforms.contract import PASSWORD, USER, on, until
+from tests.service.mail.incoming import TENANT, desk, mail
 from tests.service.mail.targets import (
     HASTY,
+    LOOPBACK,
     SECONDS,
+    Post,
     Told,
     announcing,
     eventually,
@@ -349,3 +356,55 @@ async def test_one_host_is_not_stormed(tmp_path: Path) -> None:
         await post.settled()
     assert len(receiver.told) == 60
     assert 1 < receiver.most_at_once <= 8
+
+
+async def test_what_a_removed_webhook_was_to_be_told_is_cleared_away(tmp_path: Path) -> None:
+    """Also by the next process, if this one did not come to it."""
+
+    async def busy(_: Told) -> int:
+        return 503
+
+    async with target(busy) as receiver, target() as other:
+        async with announcing(tmp_path, patience=Patience()) as post:
+            webhook, _ = await post.register(receiver.url)
+            await post.arrive(*(str(number) for number in range(50)))
+            await receiver.until(1)
+            await post.service.write(
+                lambda connection: post._webhooks(connection, "acme").remove(webhook)
+            )
+            post.service.feed.tell(About.WEBHOOK, "acme", "")
+            await post.settled()
+            left, _ = await post.register(receiver.url)
+            await post.arrive("left")
+        async with Service(tmp_path / "platform.db", LOOPBACK, environment={}) as service:
+            await service.write(
+                lambda connection: Post(service)._webhooks(connection, "acme").remove(left)
+            )
+        async with announcing(tmp_path) as post:
+            await post.register(other.url)
+            await post.arrive("new")
+            await post.settled()
+    assert other.subjects == ["new"]
+
+
+async def test_from_the_mail_server_to_the_target(tmp_path: Path) -> None:
+    """Nothing between is made up: a mailbox, a session, an inbox, a request."""
+    async with MailServer({USER: PASSWORD}) as server, target() as receiver:
+        gateway = on(server, protocol_type=ProtocolType.IMAP)
+        async with desk(tmp_path, gateway, Secret(PASSWORD)) as found:
+            telling = asyncio.create_task(run(found.service, patience=HASTY))
+            await Post(found.service).register(receiver.url, found.gateway.name, TENANT)
+            mailbox = server.state.mailbox(USER)
+            async with found.working():
+                await until(lambda: bool(mailbox.watchers))
+                mailbox.add(mail(7))
+                (told,) = await receiver.until(1)
+            (message,) = await found.messages()
+            telling.cancel()
+            await asyncio.wait([telling])
+    data = told.event["data"]
+    assert (data["id"], data["subject"], data["from"]) == (
+        message.id,
+        "Question 7",
+        "alice.b@example.com",
+    )

@@ -35,6 +35,17 @@ class Caller:
     token: str
 
 
+SENDING = {
+    "protocol_type": "SMTP",
+    "port": 465,
+    "default_email_address": "support@example.com",
+}
+MESSAGE = {"kind": "agent", "to": ["ann@example.com"], "subject": "", "text": ""}
+FATE_UNKNOWN = (
+    "UPDATE outbox SET state = 'unknown', next_attempt_at = NULL, finished_at = created_at, "
+    "recipients = replace(recipients, 'queued', 'unknown')"
+)
+
 Change = Callable[[Caller], Awaitable[int]]
 """Makes one change, and returns the status of its answer."""
 
@@ -121,6 +132,16 @@ async def disconnected_by_button(caller: Caller) -> int:
     return await pressed(caller, "disconnect")
 
 
+async def message_resent(caller: Caller) -> int:
+    path = f"/v1/gateways/support/outbox/{message_of(caller.run)}/resend"
+    return (await caller.api.call("POST", path)).status
+
+
+async def message_given_up(caller: Caller) -> int:
+    path = f"/v1/gateways/support/outbox/{message_of(caller.run)}/give-up"
+    return (await caller.api.call("POST", path)).status
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
     "PUT /v1/gateways/{name} creates": ("create", created),
     "PUT /v1/gateways/{name}": ("edit", edited),
@@ -133,6 +154,8 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "DELETE /v1/webhooks/{id}": ("webhook remove", webhook_removed),
     "POST /v1/webhooks/{id}/rotate": ("webhook rotate", webhook_rotated),
     "POST /v1/webhooks/{id}/retry": ("webhook retry", webhook_retried),
+    "POST /v1/gateways/{name}/outbox/{id}/resend": ("message resend", message_resent),
+    "POST /v1/gateways/{name}/outbox/{id}/give-up": ("message give up", message_given_up),
     "POST /buttons/rebuild": ("rebuild", rebuilt_by_button),
     "POST /buttons/disconnect": ("disconnect", disconnected_by_button),
 }
@@ -149,6 +172,10 @@ NAMED = ("create", "edit", "adopt", "rebuild", "disconnect", "lock", "unlock")
 
 def webhook_of(run: Running) -> str:
     return str(asked(run, "SELECT id FROM webhooks")[0][0])
+
+
+def message_of(run: Running) -> str:
+    return str(asked(run, "SELECT id FROM outbox")[0][0])
 
 
 def lock_of(run: Running) -> str:
@@ -190,12 +217,18 @@ async def prepared(run: Running, route: str, kind: type[Api] = Api) -> Caller:
     """What the change needs to be there, and who makes it."""
     apply, send = [Api(run, await run.headers(role)) for role in ("apply", "send")]
     if not route.endswith("creates"):
-        assert (await apply.create()).status == 201
+        fields = SENDING if "outbox" in route else {}
+        created = await apply.put("support", wish(**fields), If_None_Match="*")
+        assert created.status == 201
     if route == "DELETE /v1/lock/{id}":
         assert (await apply.write("POST", "/v1/lock", {"actor": ACTOR})).status == 201
     if "webhooks/" in route:
         assert (await send.call("POST", "/v1/webhooks", {"url": URL})).status == 201
-    token = await run.token(Role.SEND if "webhook" in route else Role.APPLY)
+    if "outbox" in route:
+        await send.write("POST", "/v1/gateways/support/messages", MESSAGE)
+        await run.site.service.write(lambda connection: connection.execute(FATE_UNKNOWN))
+    sends = "webhook" in route or "outbox" in route
+    token = await run.token(Role.SEND if sends else Role.APPLY)
     headers = {"Authorization": f"Bearer {token.text().reveal()}"}
     return Caller(run, kind(run, headers), token.id)
 

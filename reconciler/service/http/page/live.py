@@ -6,7 +6,8 @@ An event says nothing that the next one needs: who missed some is sent all that 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
@@ -53,33 +54,41 @@ class Live:
         ):
             await response.prepare(request)
             try:
-                async for text in self._told(viewing, view, have, stream, listener):
-                    async with asyncio.timeout(_WRITE_SECONDS):
-                        await response.write(text.encode())
+                async with aclosing(self._told(viewing, view, have, stream, listener)) as told:
+                    async for text in told:
+                        async with asyncio.timeout(_WRITE_SECONDS):
+                            await response.write(text.encode())
             except (ConnectionError, TimeoutError):
                 pass  # the browser has gone, or takes nothing any more
         return response
 
     async def _told(
         self, viewing: Viewing, view: View, have: str, stream: Stream, listener: Listener
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
+        end = asyncio.create_task(_first_of(stream.ended, viewing.site.closing))
         before: Board | None = None
-        while stream.over is None and not viewing.site.closing.is_set():
-            since, pause = time.monotonic(), PACE_SECONDS
-            listener.rest()  # what follows shows all of it
-            try:
-                board = await self._boards.read(viewing.tenant, view, since=since)
-            except GatewaysError as error:
-                yield _event("trouble", problem_of(error).detail)
-            else:
-                seen = before == board if before else board.digest == have
-                if seen:
-                    yield _event("still", 0)
+        # the first may be a moment old, so that nobody waits for it; the second is not
+        since: float | None = None
+        try:
+            while not end.done():
+                pause = PACE_SECONDS
+                try:
+                    board = await self._boards.read(viewing.tenant, view, since=since)
+                except GatewaysError as error:
+                    yield _event("trouble", problem_of(error).detail)
                 else:
-                    yield await asyncio.to_thread(self._board_event, viewing, before, board)
-                before, pause = board, max(pause, _SHARE * board.seconds)
-            await _pause(stream, pause)
-            await self._something(viewing, stream, listener)
+                    if before == board if before else board.digest == have:
+                        yield _event("still", 0)
+                    else:
+                        yield await asyncio.to_thread(self._board_event, viewing, before, board)
+                    before, pause = board, max(pause, _SHARE * board.seconds)
+                await asyncio.wait({end}, timeout=pause)
+                if since is not None:
+                    await self._something(viewing, stream, listener, end)
+                since = time.monotonic()
+                listener.rest()  # what is read from now on has all of it
+        finally:
+            end.cancel()
         if stream.over:
             yield _event("over", stream.over)
 
@@ -87,26 +96,23 @@ class Live:
         parts = self._rendering.parts(viewing.service.clock())
         return _event("board", changes(parts, viewing.visit, before, board))
 
-    async def _something(self, viewing: Viewing, stream: Stream, listener: Listener) -> None:
-        """Wait until something of the tenant has changed; a heartbeat at most."""
-        waiting = {
-            asyncio.create_task(_of_tenant(listener, viewing.tenant)),
-            asyncio.create_task(stream.ended.wait()),
-            asyncio.create_task(viewing.site.closing.wait()),
-        }
+    async def _something(
+        self, viewing: Viewing, stream: Stream, listener: Listener, end: asyncio.Task[None]
+    ) -> None:
+        """Wait until something of the tenant has changed, or for the end; a heartbeat at most."""
+        change = asyncio.create_task(_of_tenant(listener, viewing.tenant))
         until = time.monotonic() + HEARTBEAT_SECONDS
         try:
             while time.monotonic() < until:
                 if not await self._lasts(viewing):
                     stream.end(Over.SIGNED_OUT)
                 done, _ = await asyncio.wait(
-                    waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    {change, end}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 if done:
                     return
         finally:
-            for task in waiting:
-                task.cancel()
+            change.cancel()
 
     async def _lasts(self, viewing: Viewing) -> bool:
         service, visit = viewing.service, viewing.visit
@@ -118,12 +124,13 @@ async def _of_tenant(listener: Listener, tenant: str) -> None:
         pass
 
 
-async def _pause(stream: Stream, seconds: float) -> None:
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
-        async with asyncio.timeout(seconds):
-            await stream.ended.wait()
-    except TimeoutError:
-        pass
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def _event(kind: str, data: object) -> str:
