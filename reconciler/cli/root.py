@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "rebuild": "reconciler.cli.rebuild",
     "disconnect": "reconciler.cli.disconnect",
     "adopt": "reconciler.cli.adopt",
+    "send": "reconciler.cli.send",
     "inbox": "reconciler.cli.inbox",
     "serve": "reconciler.cli.serve",
     "token": "reconciler.cli.token",

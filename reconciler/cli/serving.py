@@ -17,7 +17,7 @@ from reconciler.service.http.accept import Limits, bound
 from reconciler.service.http.listen import listening
 from reconciler.service.http.routing import Site
 from reconciler.service.http.tls import ServerTls
-from reconciler.service.mail import retention, webhooks
+from reconciler.service.mail import aging, retention, webhooks
 from reconciler.service.mail.works import WORKS
 from reconciler.service.process import open_files, tell_systemd
 from reconciler.service.rekey import rekey
@@ -85,6 +85,7 @@ async def _keep(service: Service, supervisor: Supervisor) -> None:
         tasks.create_task(supervisor.run())
         tasks.create_task(webhooks.run(service))
         tasks.create_task(retention.keep_dropping(service))
+        tasks.create_task(aging.run(service))
 
 
 async def _rekey(service: Service, old_key: Path) -> None:

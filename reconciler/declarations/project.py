@@ -273,7 +273,7 @@ def _is_timezone(name: str) -> bool:
 
     try:
         ZoneInfo(name)
-    except (OSError, ValueError, LookupError):  # unknown, a folder of the database, or no such path at all
+    except (OSError, ValueError, LookupError):  # unknown, a folder of it, or no such path
         return False
     return True
 

@@ -117,6 +117,20 @@ class Mail(Protocol):
         """What has become of a message, by the id that `send` gave."""
         ...
 
+    async def resend(self, name: str, message_id: str, *, actor: Actor) -> SentMessage:
+        """Send again to those whose state is unknown; whoever has it already gets it twice.
+
+        Raises:
+            RevisionMoved: there is no such message.
+            Blocked: what became of it is known, or an attempt is under way.
+
+        """
+        ...
+
+    async def give_up(self, name: str, message_id: str, *, actor: Actor) -> SentMessage:
+        """Make no further attempt. Raises as `resend` does."""
+        ...
+
     async def inbox(self, name: str, *, after: str = "", limit: int = 100) -> InboxPage:
         """What came in after a cursor; from the first message that is kept where there is none."""
         ...

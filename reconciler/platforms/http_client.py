@@ -5,6 +5,7 @@ the middle, is no answer: the request is sent again, which its key makes harmles
 """
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,9 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
+_IN_PIECES: Final = 256 * 1024
+"""A longer body is sent in pieces, or nothing else could be done meanwhile."""
+
 _CONNECT_SECONDS: Final = 15.0
 _REDIRECTS: Final = range(300, 400)
 _SUCCESS: Final = range(200, 300)
@@ -162,10 +166,12 @@ class Client:
         self, request: Request, timeout: aiohttp.ClientTimeout
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {**self._headers, **request.headers}
-        data = None
+        data: bytes | io.BytesIO | None = None
         if request.body is not None:
             headers["Content-Type"] = "application/json"
             data = _encode(request.body).encode()
+            if len(data) > _IN_PIECES:
+                data = io.BytesIO(data)
         return self._opened().request(
             request.method,
             URL(self.origin + request.path, encoded=True),

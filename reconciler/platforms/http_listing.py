@@ -71,12 +71,14 @@ async def refreshed(client: Client) -> Snapshot:
 async def _pages(client: Client) -> Snapshot:
     pages: list[_Page] = []
     cursor: str | None = ""
+    found = 0
     while cursor is not None:
         query = f"?limit={PAGE}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
         page = await client.ask(Request("GET", PATH + query), _page)
         pages.append(page)
-        # a page that brings nothing would never be the last
-        cursor = page.next if page.gateways else None
+        found += len(page.gateways)
+        # or a list that never ends would be read for ever
+        cursor = page.next if page.gateways and found < page.count else None
     return _whole(pages, client.origin)
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+from uuid import uuid4
 
 from reconciler.errors import GatewaysError, PlatformUnavailable
 from reconciler.messages import InboxPage, MessageState, OutgoingMessage, SentMessage
-from reconciler.model import Target
+from reconciler.model import Actor, Target
 from reconciler.platforms import Mail
 from reconciler.platforms.http_access import Access, access_of
 from reconciler.platforms.http_client import Client, Doubt, Json, Request
@@ -65,6 +66,18 @@ class HttpMail:
     async def sent(self, name: str, message_id: str) -> SentMessage:
         path = f"{path_of(name)}/outbox/{quote(message_id, safe='')}"
         return await self._client.ask(Request("GET", path), sent_from)
+
+    async def resend(self, name: str, message_id: str, *, actor: Actor) -> SentMessage:
+        return await self._decide(name, message_id, "resend")
+
+    async def give_up(self, name: str, message_id: str, *, actor: Actor) -> SentMessage:
+        return await self._decide(name, message_id, "give-up")
+
+    async def _decide(self, name: str, message_id: str, what: str) -> SentMessage:
+        """Who does it is what the token says."""
+        path = f"{path_of(name)}/outbox/{quote(message_id, safe='')}/{what}"
+        key = {"Idempotency-Key": str(uuid4())}
+        return await self._client.ask(Request("POST", path, {}, key, writes=True), sent_from)
 
     async def inbox(self, name: str, *, after: str = "", limit: int = 100) -> InboxPage:
         query = f"limit={limit}" + (f"&after={quote(after, safe='')}" if after else "")

@@ -12,7 +12,6 @@ from playwright.async_api import Browser, Page, expect
 from reconciler.clock import now
 from reconciler.model import Actor, Cause, Failure, FailureKind
 from reconciler.service.access import Tokens
-from reconciler.service.feed import About
 from reconciler.service.store import Store
 from reconciler.service.supervisor.facts import Facts
 from tests.page.cable import cable
@@ -80,7 +79,6 @@ async def test_what_changes_is_shown_without_reloading(browser: Browser, tmp_pat
         # what needs a person goes to the top once nobody is about to press something
         await expect(page.locator("#rows tr").nth(1)).to_have_id("gateway-support-out")
         await put(on.service, gateway("new-in"), status("connecting"))
-        on.service.feed.tell(About.GATEWAY, "acme", "new-in")
         await expect(looks.row("new-in")).to_contain_text("Connecting")
         assert await looks.names() == ["billing-in", "support-out", "new-in", "support-in"]
         assert await page.evaluate("window.stays")
@@ -372,7 +370,6 @@ async def test_hostile_text_is_text_also_when_it_comes_live(
         failure = Failure(FailureKind.PROTOCOL, "port", text + turned, text)
         actor = Actor(text, "<b>commit</b>")
         await put(on.service, one, status("failed", failure), owner=text, actor=actor)
-        on.service.feed.tell(About.GATEWAY, "acme", "hostile")
         row = looks.row("hostile")
         await expect(row).to_contain_text("<script>window.pwned=1</script>")
         await expect(row).to_contain_text("safe\\u202egnp.exe\\u001b[31m")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.service.access import Tokens
-from reconciler.service.feed import About
 from reconciler.service.http.page.streams import MAX_STREAMS
 from tests.page.world import ABSENT, Stage, Visitor, events, gateway, put, report, stage, status
 
@@ -90,7 +89,6 @@ async def test_a_view_is_kept_as_gateways_come_and_go(tmp_path: Path) -> None:
             _, board = await live.next()
             assert board["order"] == ["support-in"]
             await put(on.service, gateway("zz"), status("failed", ABSENT))
-            on.service.feed.tell(About.GATEWAY, "acme", "zz")
             _, board = await live.next()
             assert board["order"] == ["support-in", "zz"]
             assert set(board["rows"]) == {"zz"}

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,10 +30,12 @@ from reconciler.model import (
     Status,
     StatusState,
 )
+from reconciler.service.feed import About
 from reconciler.service.http.routing import HttpSettings
 from reconciler.service.service import Service
 from reconciler.service.store import Store
 from reconciler.service.supervisor.facts import Facts
+from reconciler.service.supervisor.supervisor import Supervisor
 from reconciler.service.writes import Asked, Writes
 from tests import certs
 from tests.service.running import Idle, Running, running
@@ -113,11 +115,11 @@ def put_in(  # noqa: PLR0913 - what tells gateways of these tests from each othe
 
 async def put(service: Service, one: Gateway, state: Status | None = None, **others: Any) -> None:
     await service.write(lambda connection: put_in(connection, service, one, state, **others))
+    service.feed.tell(About.GATEWAY, others.get("tenant", "acme"), one.name)
 
 
 async def report(service: Service, name: str, state: Status, tenant: str = "acme") -> None:
     """What the supervisor does when a session has changed."""
-    from reconciler.service.feed import About  # noqa: PLC0415 - beside what it is for
 
     def record(connection: sqlite3.Connection) -> bool:
         store = Store(connection, tenant)
@@ -196,9 +198,19 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Stage:
+    """A service that a page is looked at; its supervisor knows what a test says, if not real."""
+
     running: Running
-    service: Service
-    supervisor: Told
+
+    @property
+    def service(self) -> Service:
+        return self.running.site.service
+
+    @property
+    def supervisor(self) -> Told:
+        found = self.running.site.supervisor
+        assert isinstance(found, Told)
+        return found
 
     def visitor(self) -> Visitor:
         return Visitor(self.running)
@@ -211,12 +223,14 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, *, clock: Clock = now, limits: HttpSettings | None = None
+    folder: Path,
+    *,
+    supervise: Callable[[Service], Supervisor] = Told,
+    clock: Clock = now,
+    limits: HttpSettings | None = None,
 ) -> AsyncIterator[Stage]:
-    async with running(folder, supervise=Told, clock=clock, limits=limits) as started:
-        supervisor = started.site.supervisor
-        assert isinstance(supervisor, Told)
-        yield Stage(started, started.site.service, supervisor)
+    async with running(folder, supervise=supervise, clock=clock, limits=limits) as started:
+        yield Stage(started)
 
 
 async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -73,6 +73,7 @@ class Fault:
 
 
 Rule = Callable[[Exchange], Fault]
+Meanwhile = Callable[[Exchange], Awaitable[None]]
 THROUGH: Final = Fault()
 DROP_REPLY: Final = Fault(limit_data=0)
 
@@ -98,12 +99,16 @@ def each(
 
 @dataclass
 class FaultProxy:
-    """Listens on `port` and passes on to `upstream`; `seen` are all exchanges, in order."""
+    """Listens on `port` and passes on to `upstream`; `seen` are all exchanges, in order.
+
+    `meanwhile` is waited for before a request is passed on.
+    """
 
     upstream: int
-    tls: ssl.SSLContext | None = None
     rule: Rule = lambda _: THROUGH
+    meanwhile: Meanwhile | None = None
     seen: list[Exchange] = field(default_factory=list)
+    connections: int = 0
     port: int = 0
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -116,7 +121,8 @@ class FaultProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        service: _Service = _Service(self.upstream)
+        self.connections += 1
+        service = _Service(self.upstream)
         try:
             while taken := await _message(reader):
                 method, path, _ = taken.split(b" ", 2)
@@ -136,6 +142,8 @@ class FaultProxy:
     async def _ask(self, service: "_Service", exchange: Exchange, fault: Fault) -> bytes | None:
         """What to give back; None where the connection is cut instead."""
         await asyncio.sleep(fault.latency)
+        if self.meanwhile:
+            await self.meanwhile(exchange)
         if fault.black_hole:
             self.seen.append(exchange)
             await asyncio.sleep(_PATIENCE)
@@ -228,7 +236,7 @@ async def fault_proxy(
     upstream: int, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[FaultProxy]:
     """A proxy before a service on this machine; with `tls` it is spoken to encrypted."""
-    proxy = FaultProxy(upstream, tls)
+    proxy = FaultProxy(upstream)
     server = await asyncio.start_server(
         proxy.serve, "127.0.0.1", 0, ssl=tls, limit=64 * 1024 * 1024
     )

@@ -11,13 +11,13 @@ from aiohttp import web
 
 from reconciler.service.access import Role
 from reconciler.service.http.asking import whole_number, wrong_parameter
-from reconciler.service.http.encoder import Encoded, listed
+from reconciler.service.http.encoder import Encoded
+from reconciler.service.http.pages import JSON, send_page
 from reconciler.service.http.problems import Problem, not_there
 from reconciler.service.http.routing import Call, Route
 from reconciler.service.http.versions import version_of
 from reconciler.service.store import Store
 
-JSON: Final = "application/json"
 PAGE: Final = 1_000
 LARGEST_PAGE: Final = 10_000
 LONGEST_WAIT: Final = 60
@@ -37,22 +37,7 @@ async def gateways(call: Call) -> web.StreamResponse:
         name, start, found = _kept(call, cursor, now)
     end = start + limit
     following = f"{name}.{end}" if end < len(found) else None
-    return page(found[start:end], len(found), following)
-
-
-def page(gateways: Sequence[Encoded], count: int, following: str | None) -> web.Response:
-    """One page as an answer; `count` is of the whole snapshot."""
-    cursor = f'"{following}"' if following else "null"
-    body = b"".join(
-        (
-            b'{"gateways":[',
-            b",".join([one.data for one in gateways]),
-            b'],"certificates":{',
-            listed(gateways),
-            f'}},"supervised":true,"count":{count},"next":{cursor}}}'.encode(),
-        )
-    )
-    return web.Response(body=body, content_type=JSON)
+    return await send_page(call, found[start:end], len(found), following)
 
 
 async def gateway(call: Call) -> web.StreamResponse:

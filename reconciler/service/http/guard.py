@@ -84,6 +84,8 @@ class Guard:
             began = time.perf_counter()
             try:
                 response = await handler(request)
+            except ConnectionError:
+                raise  # who asked is gone: there is nobody to answer
             except Exception as error:  # noqa: BLE001 - the one border at which a bug is caught
                 return answers.refused(request, error, began)
             return answers.counted(request, response, began)
@@ -138,10 +140,15 @@ class Guard:
 
     def stranger(self, request: web.Request) -> None:
         """Few are wrong twice by mistake: who guesses is told to wait. Raises Problem."""
-        bucket = self._strangers.of(request.remote or "", time.monotonic())
+        bucket = self._strangers.of(_network(request.remote or ""), time.monotonic())
         if bucket.left < 1:
             raise _too_many("too many wrong tokens from this address", self._strangers.wait(bucket))
         bucket.left -= 1
+
+
+def _network(address: str) -> str:
+    """Whom an address belongs to: of IPv6 everybody has 2 to the 64th."""
+    return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 def adorn(response: web.StreamResponse) -> None:

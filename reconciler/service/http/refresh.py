@@ -10,7 +10,7 @@ from reconciler.clock import stamp
 from reconciler.model import StatusState
 from reconciler.service import contact
 from reconciler.service.access import Role
-from reconciler.service.http.gateways import page
+from reconciler.service.http.pages import send_page
 from reconciler.service.http.problems import Problem
 from reconciler.service.http.routing import Call, Route
 from reconciler.service.refresh import refresh as log_in_again
@@ -56,13 +56,13 @@ async def refresh(call: Call) -> web.StreamResponse:
         running.discard(call.tenant)
 
 
-async def _refreshed(call: Call) -> web.Response:
+async def _refreshed(call: Call) -> web.StreamResponse:
     service, heard = call.service, _Heard()
     logins = await service.ask(lambda connection: _logins(call, connection))
     found = await log_in_again(logins, heard, service.clock, service.settings.sessions)
     await service.write(lambda connection: _store(call, connection, logins, heard))
     encoded = [call.site.encoder.encoded(actual) for actual in found]
-    return page(encoded, len(encoded), None)
+    return await send_page(call, encoded, len(encoded), None)
 
 
 def _logins(call: Call, connection: sqlite3.Connection) -> Sequence[contact.Login]:

@@ -35,6 +35,7 @@ class HttpSettings:
     failures: int = 30
     header_seconds: float = 30
     body_seconds: float = 60
+    answer_seconds: float = 120
 
 
 @dataclass(frozen=True, slots=True)

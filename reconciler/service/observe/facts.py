@@ -124,8 +124,10 @@ _OUTBOX = (
 
 # what is held for a disconnected gateway may wait for ever
 _OLDEST_QUEUED = (
-    "SELECT min(outbox.created_at) FROM (SELECT tenant, gateway, min(number) AS first "
-    "FROM outbox WHERE finished_at IS NULL GROUP BY tenant, gateway) AS queues "
+    "SELECT min(outbox.created_at) FROM (SELECT tenant, gateway, min(number) AS first FROM ("
+    "SELECT tenant, gateway, number FROM outbox WHERE next_attempt_at IS NOT NULL "
+    "UNION ALL SELECT tenant, gateway, number FROM outbox WHERE in_flight <> 0) AS open "
+    "GROUP BY tenant, gateway) AS queues "
     "JOIN gateways ON gateways.tenant = queues.tenant AND name = queues.gateway "
     "AND status <> 'disconnected' JOIN outbox ON number = first"
 )

@@ -3,18 +3,20 @@
 import asyncio
 import gzip
 import json
+import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.model import Certificate
+from reconciler.model import Certificate, Gateway, ProtocolType, Status, StatusState
 from reconciler.service.http.routing import SMALL_BODY, HttpSettings
+from reconciler.service.store import Store
 from tests.certs import ca
-from tests.service.http.api import ACTOR, CANARY, Answer, api, certificate, wish
+from tests.service.http.api import ACTOR, CANARY, Answer, Api, api, certificate, wish
 from tests.service.running import Running, running
 
 PEM = certificate().pem
@@ -334,6 +336,51 @@ async def connected(
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+async def test_an_answer_that_is_not_read(tmp_path: Path) -> None:
+    """A40: who asks for everything and reads nothing is cut off, and what he is sent is shared."""
+    limits = HttpSettings(answer_seconds=0.3, at_once=1)
+    async with running(tmp_path, limits=limits) as run:
+        await run.site.service.write(lambda found: fill(Store(found, "acme")))
+        token = (await run.token("read")).text().reveal()
+        caller = Api(run, {"Authorization": f"Bearer {token}"})
+        assert (await caller.get("/v1/gateways?limit=1")).status == 200
+        with closing(socket.socket()) as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", int(run.url.rpartition(":")[2])))
+            head = f"GET /v1/gateways HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+            reader.sendall(head.encode())
+            async with asyncio.timeout(10):
+                while (await caller.get("/v1/gateways?limit=1")).status != 429:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                while (await caller.get("/v1/gateways?limit=1")).status == 429:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            head_of_answer, _, body = (await asyncio.to_thread(drained, reader)).partition(
+                b"\r\n\r\n"
+            )
+        length = int(head_of_answer.lower().split(b"content-length: ")[1].split()[0])
+        assert len(body) < length
+
+
+def drained(reader: socket.socket) -> bytes:
+    """What had been sent before the connection was cut."""
+    found = b""
+    with suppress(ConnectionResetError):
+        while piece := reader.recv(65536):
+            found += piece
+    return found
+
+
+LABELS = tuple((f"label-{number:02}", "x" * 63) for number in range(64))
+
+
+def fill(store: Store) -> None:
+    """Gateways that make 8 KB of JSON each, more than sockets of this machine buffer."""
+    for number in range(1_000):
+        gateway = Gateway(f"gw-{number}", ProtocolType.IMAP, "a.example", 993, labels=LABELS)
+        status = Status(StatusState.SUCCEEDED, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+        store.insert(gateway, "ours", status, "2026-01-01T00:00:00Z")
 
 
 NOT_HTTP: dict[str, bytes] = {

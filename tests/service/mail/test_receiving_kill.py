@@ -68,7 +68,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice(
         while not await found.look_once():
             pass
         listed = Counter(await found.subjects())
-        positions = await found.execute("SELECT position FROM inbox ORDER BY number")
+        positions = await found.execute("SELECT position FROM inbox ORDER BY position")
         rest = await found.execute("SELECT count(*) FROM inbox WHERE complete = 0")
     lost = set(sent) - set(listed)
     twice = [subject for subject, count in listed.items() if count > 1]

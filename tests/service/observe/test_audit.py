@@ -217,7 +217,7 @@ async def prepared(run: Running, route: str, kind: type[Api] = Api) -> Caller:
     """What the change needs to be there, and who makes it."""
     apply, send = [Api(run, await run.headers(role)) for role in ("apply", "send")]
     if not route.endswith("creates"):
-        fields = SENDING if "outbox" in route else {}
+        fields: dict[str, Any] = SENDING if "outbox" in route else {}
         created = await apply.put("support", wish(**fields), If_None_Match="*")
         assert created.status == 201
     if route == "DELETE /v1/lock/{id}":

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.service.http.contract import errors
 from reconciler.service.http.health import Health
 from reconciler.service.observe import health
 from reconciler.service.supervisor.supervisor import Supervisor
@@ -20,7 +21,9 @@ async def ready(run: Running) -> tuple[int, dict[str, Any]]:
     fresh = Health(run.site)
     answer: Any = await fresh.readyz(None, run.site)  # type: ignore[arg-type]
 
-    return answer.status, json.loads(answer.body)
+    told = json.loads(answer.body)
+    assert errors("Health", told) == []
+    return answer.status, told
 
 
 async def test_ready(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.clock import Clock, now
 from reconciler.model import (
     Actor,
     ActualGateway,
@@ -184,10 +185,11 @@ async def staged(
     *,
     settings: ServiceSettings = SETTINGS,
     pacing: SupervisorSettings | None = None,
+    clock: Clock = now,
     **more: Any,
 ) -> AsyncIterator[Stage]:
     """A service on the database in `folder`, whose supervisor runs."""
-    async with Service(folder / "platform.db", settings, environment={}) as service:
+    async with Service(folder / "platform.db", settings, clock=clock, environment={}) as service:
         supervisor = Supervisor(service, works, pacing, **more)
         running = asyncio.create_task(supervisor.run())
         try:

@@ -16,7 +16,7 @@ from reconciler.service.sessions import SessionError, SessionSettings
 from reconciler.service.sessions.base import Passed, Phase
 from reconciler.service.sessions.failures import connect_failure, fail
 from reconciler.service.sessions.sasl import server_busy
-from reconciler.service.work import Held
+from reconciler.service.work import Held, Work
 from tests.service.supervisor.stage import Stage, staged
 
 T = TypeVar("T")
@@ -84,6 +84,7 @@ class SimulatedHost:
         self.outages: list[tuple[float, float]] = []
         self.connections: list[float] = []
         self.refused: list[str] = []
+        self.too_many: list[str] = []
         self.accepts: Callable[[Gateway, str], bool] = lambda *_: True
         self._sessions_of_one_user = sessions_of_one_user
         self._ends: dict[asyncio.Future[None], str] = {}
@@ -132,6 +133,7 @@ class SimulatedHost:
             self.refused.append(user)
             raise fail(FailureKind.AUTH, "user_password", f"{where} refuses the login")
         if list(self._ends.values()).count(user) >= self._sessions_of_one_user:
+            self.too_many.append(user)
             raise server_busy(where, "[LIMIT] Too many connections")
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ends[end] = user
@@ -208,11 +210,12 @@ async def hold(held: Held) -> float:
 
 
 @asynccontextmanager
-async def simulated(folder: Path, host: SimulatedHost) -> AsyncIterator[Stage]:
+async def simulated(folder: Path, host: SimulatedHost, work: Work = hold) -> AsyncIterator[Stage]:
     """A service whose gateways are all on this host."""
-    works = dict.fromkeys(ProtocolType, hold)
     async with staged(
-        folder, works, sessions=lambda *given: SimulatedSession(host, *given)
+        folder,
+        dict.fromkeys(ProtocolType, work),
+        sessions=lambda *given: SimulatedSession(host, *given),
     ) as stage:
         yield stage
 

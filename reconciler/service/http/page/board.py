@@ -83,6 +83,11 @@ class Boards:
         found, _ = await self._shown(tenant, [name])
         return next(iter(found), None)
 
+    def is_stale(self, tenant: str, board: Board) -> bool:
+        """Whether sessions have come further without anything being stored."""
+        supervisor = self._site.supervisor
+        return any(one.seen != seen_by(supervisor, tenant, one.name) for one in board.shown)
+
     def forget(self, tenant: str) -> None:
         """Read anew next time: somebody wants to see what he has just done."""
         self._indexes.pop(tenant, None)

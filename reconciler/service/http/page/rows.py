@@ -43,8 +43,7 @@ class LastChange:
 class Shown:
     """One gateway. Times are stamps: how long ago that is changes, this does not.
 
-    `actor` is who disconnected it, where somebody did. `waiting` is what the next attempt waits
-    for, where there is no session.
+    `actor` is who disconnected it, where somebody did.
     """
 
     name: str
@@ -60,8 +59,7 @@ class Shown:
     trouble: Trouble | None
     cause: Cause | None
     actor: str
-    next_attempt_at: str | None
-    waiting: str | None
+    seen: Seen
     certificate: CertificateEnd | None
     mail: Mail
     change: LastChange | None
@@ -121,8 +119,7 @@ class _Beside:
             Trouble(FailureKind(kind), blamed, message, hint) if kind else None,
             Cause(cause) if cause else None,
             actor,
-            seen.next_attempt_at,
-            seen.waiting,
+            seen,
             certificate_end(known.anchors.get(digest), seen.certificate_ends_at, known.now)
             if encrypted
             else None,

@@ -8,7 +8,7 @@ from reconciler.service.supervisor.supervisor import Supervisor
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When the next attempt is due, what is waited for, and when the server's certificate ends."""
+    """When the next attempt is due, what it waits for, and when the server's certificate ends."""
 
     next_attempt_at: str | None = None
     waiting: str | None = None
