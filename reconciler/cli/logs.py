@@ -11,7 +11,7 @@ from reconciler.cli.streams import note
 from reconciler.service.observe.logs import Lines
 
 
-def log_to_stderr(*, as_json: bool, verbose: bool) -> None:
+def log_to_stderr(*, as_json: bool, verbose: bool, quiet: bool = False) -> None:
     """Send what loggers say to standard error; what is not ours only from warnings on.
 
     Of an error its type and its place are told and never its message: that may hold what a request
@@ -19,7 +19,8 @@ def log_to_stderr(*, as_json: bool, verbose: bool) -> None:
     """
     lines = Lines(note, as_json=as_json)
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
-    logging.getLogger("gateways").setLevel(logging.DEBUG if verbose else logging.INFO)
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("gateways").setLevel(level)
     threading.excepthook = lambda given: _unhandled(given.exc_type, given.exc_traceback)
     sys.unraisablehook = lambda given: _unhandled(given.exc_type, given.exc_traceback)
 

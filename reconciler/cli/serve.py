@@ -79,6 +79,8 @@ def command(  # noqa: PLR0913 - one for each option
     if bool(tls_certificate) != bool(tls_key):
         raise WrongUsage("--tls-certificate and --tls-key belong together: give both, or none")
     here = Path(settings.directory)
+    if not here.is_dir():
+        raise WrongUsage(f"-C {settings.directory}: there is no such folder")
     host, port = _address(listen)
     order = Order(
         host,
@@ -91,7 +93,9 @@ def command(  # noqa: PLR0913 - one for each option
         here / old_key if old_key else None,
     )
     keep_memory_private()
-    log_to_stderr(as_json=settings.log_format == "json", verbose=settings.verbose)
+    log_to_stderr(
+        as_json=settings.log_format == "json", verbose=settings.verbose, quiet=settings.quiet
+    )
     try:
         return wait_for(serve(order))
     finally:

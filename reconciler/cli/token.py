@@ -1,8 +1,6 @@
 """gateways token: who may call a service's API."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,14 +12,11 @@ from reconciler.errors import ExitCode, WrongUsage
 from reconciler.report.safe import line
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from reconciler.service.access import TokenRow, Tokens
 
 LONGEST: Final = 3650
 _NOTE: Final = 200
 _ROLES: Final = ("read", "operate", "apply", "send")
-_HEADS: Final = ("ID", "TENANT", "ROLE", "STATE", "EXPIRES", "ORIGIN", "NOTE")
 
 _database = click.option(
     "--database", required=True, metavar="PATH", help="The database of the service."
@@ -77,12 +72,15 @@ def new(  # noqa: PLR0913 - one for each option
 
     The database is made if there is none.
     """
-    from reconciler.service.access import Role
+    from reconciler.clock import now
+    from reconciler.service.access import Role, Tokens
+    from reconciler.service.beside import beside
 
     _check_tenant(tenant)
     _check_note(note)
     origin = _origin(url)
-    with _opened(settings, database) as tokens:
+    with beside(Path(settings.directory, database)) as connection:
+        tokens = Tokens(connection, now)
         made = tokens.make(tenant, Role(role), origin=origin, days=days, note=note)
         row = next(one for one in tokens.listed(tenant) if one.id == made.id)
         _audit(tokens, "token new", row)
@@ -103,6 +101,7 @@ def new(  # noqa: PLR0913 - one for each option
 def listed(settings: Settings, *, database: str, tenant: str | None) -> int:
     """List tokens; what is secret of them is nowhere to be seen."""
     from reconciler.clock import now, stamp
+    from reconciler.report.tokens import tokens_text
     from reconciler.service.access import Tokens
     from reconciler.service.database import open_readable
     from reconciler.service.faults import translated
@@ -114,9 +113,11 @@ def listed(settings: Settings, *, database: str, tenant: str | None) -> int:
     with translated(path):
         rows = Tokens(connection, now).listed(tenant)
     connection.close()
-    states = [_state(row, stamp(now())) for row in rows]
-    shown = _data(rows, states) if settings.json else _table(rows, states, settings)
-    result(shown)
+    tokens = _data(rows, stamp(now()))
+    if settings.json:
+        result(json.dumps({"format_version": "1.0", "tokens": tokens}, indent=2) + "\n")
+    else:
+        result(tokens_text(tokens, settings.style()))
     return ExitCode.DONE
 
 
@@ -130,8 +131,12 @@ def revoke(settings: Settings, ids: tuple[str, ...], *, database: str) -> int:
 
     ID is the twelve letters that the list shows; the whole text of a token is taken as well.
     """
-    _existing(settings, database)
-    with _opened(settings, database) as tokens:
+    from reconciler.clock import now
+    from reconciler.service.access import Tokens
+    from reconciler.service.beside import beside
+
+    with beside(_existing(settings, database)) as connection:
+        tokens = Tokens(connection, now)
         for token_id in map(_id_of, ids):
             before = tokens.revoke(token_id)
             if before is None:
@@ -207,49 +212,6 @@ def _absent(database: str) -> WrongUsage:
     return WrongUsage(f"there is no database {database}", "name the one that the service uses")
 
 
-@contextmanager
-def _opened(settings: Settings, database: str) -> "Iterator[Tokens]":
-    """The tokens of a database, in a transaction that is on disk once the `with` has ended.
-
-    Raises:
-        Locked: a service of an earlier version runs on it.
-        PlatformUnavailable: the database cannot be written.
-
-    """
-    from reconciler.clock import now
-    from reconciler.service.access import Tokens
-    from reconciler.service.faults import translated
-    from reconciler.service.upgrade import transaction
-
-    path = Path(settings.directory, database)
-    connection, let_go = _open(path)
-    try:
-        with translated(path), transaction(connection):
-            yield Tokens(connection, now)
-    finally:
-        connection.close()
-        let_go()
-
-
-def _open(path: Path) -> "tuple[sqlite3.Connection, Any]":
-    """Open the database beside a service, or make or upgrade it where none runs."""
-    from reconciler.service.database import make_folder, open_beside, open_writable
-    from reconciler.service.faults import translated
-    from reconciler.service.lock import share
-
-    connection = open_beside(path)
-    if connection:
-        return connection, lambda: None
-    make_folder(path)
-    with translated(path):
-        let_go = share(path, create=True)
-    try:
-        return open_writable(path), let_go
-    except BaseException:
-        let_go()
-        raise
-
-
 def _audit(tokens: "Tokens", action: str, row: "TokenRow") -> None:
     from reconciler.cli.actor import current_actor
     from reconciler.clock import stamp
@@ -276,49 +238,18 @@ def _state(row: "TokenRow", now: str) -> str:
     return "expired" if row.expires_at <= now else "good"
 
 
-def _data(rows: "tuple[TokenRow, ...]", states: list[str]) -> str:
-    data = {
-        "format_version": "1.0",
-        "tokens": [
-            {
-                "id": row.id,
-                "tenant": row.tenant,
-                "role": row.role.value,
-                "state": state,
-                "origin": row.origin,
-                "note": row.note,
-                "created_at": row.created_at,
-                "expires_at": row.expires_at,
-                "revoked_at": row.revoked_at,
-            }
-            for row, state in zip(rows, states, strict=True)
-        ],
-    }
-    return json.dumps(data, indent=2) + "\n"
-
-
-def _table(rows: "tuple[TokenRow, ...]", states: list[str], settings: Settings) -> str:
-    if not rows:
-        return "no tokens\n"
-    style = settings.style()
-    cells = [
-        _HEADS,
-        *(
-            (
-                row.id,
-                row.tenant,
-                row.role.value,
-                state,
-                row.revoked_at or row.expires_at,
-                row.origin or "loopback only",
-                line(row.note),
-            )
-            for row, state in zip(rows, states, strict=True)
-        ),
+def _data(rows: "tuple[TokenRow, ...]", now: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": row.id,
+            "tenant": row.tenant,
+            "role": row.role.value,
+            "state": _state(row, now),
+            "origin": row.origin,
+            "note": row.note,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "revoked_at": row.revoked_at,
+        }
+        for row in rows
     ]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    return "\n".join([style.bold(lines[0]), *lines[1:]]) + "\n"

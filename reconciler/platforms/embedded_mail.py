@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.clock import Clock, now
-from reconciler.errors import GatewaysError, Locked, NotThere
-from reconciler.messages import MessageState, OutgoingMessage, SentMessage
-from reconciler.model import Actor, Failure, Target
+from reconciler.errors import Blocked, GatewaysError, InvalidInput, Locked, NotThere
+from reconciler.messages import InboxPage, MessageState, OutgoingMessage, SentMessage
+from reconciler.model import Actor, Failure, ProtocolType, Target
 from reconciler.platforms.embedded import TENANT
 from reconciler.service import contact
 from reconciler.service.database import has_content
 from reconciler.service.mail.accept import accept
 from reconciler.service.mail.aging import age
 from reconciler.service.mail.decisions import Decisions
+from reconciler.service.mail.inbox import Inbox
 from reconciler.service.mail.outbox import Outbox
 from reconciler.service.mail.queue import Queue, is_queued
+from reconciler.service.mail.reading import Archive
+from reconciler.service.mail.receiving_once import receive_once
+from reconciler.service.mail.retention import drop_old
 from reconciler.service.mail.sending import send_once
 from reconciler.service.refusals import Notes, Refusals
 from reconciler.service.service import Service, ServiceSettings
@@ -79,6 +83,33 @@ class EmbeddedMail:
             return await service.write(
                 lambda connection: self._decisions(connection, name, actor).give_up(message_id)
             )
+
+    async def inbox(self, name: str, *, after: str = "", limit: int = 100) -> InboxPage:
+        """Fetch what is new, once, and then list; where it cannot be fetched, what there was."""
+        async with self._service(name) as service:
+            await service.look(lambda connection: _expect_receiving(connection, name))
+            failure = await receive_once(service, TENANT, name, self._notes)
+            await drop_old(service)
+            try:
+                page = await service.ask(
+                    lambda connection: Inbox(connection, TENANT).listed(name, after, limit)
+                )
+            except ValueError:
+                raise InvalidInput(
+                    f"gateway {name!r} has no such cursor", "take the one of a page before"
+                ) from None
+        return replace(page, unfetched=failure.message) if failure else page
+
+    async def raw(self, name: str, message_id: str) -> AsyncIterator[bytes]:
+        async with self._service(name) as service:
+            kept = await service.look(
+                lambda connection: Inbox(connection, TENANT).find(name, message_id)
+            )
+            if kept is None or not kept.has_content:
+                lacks = "content of that message" if kept else "such message"
+                raise NotThere(f"gateway {name!r} has no {lacks}", "gateways inbox lists them")
+            async for piece in Archive(service, TENANT).content(kept):
+                yield piece
 
     async def close(self) -> None:
         """Nothing is kept open between two calls."""
@@ -190,6 +221,17 @@ class EmbeddedMail:
 
     def _refusals(self, connection: sqlite3.Connection) -> Refusals:
         return Refusals(Store(connection, TENANT), self._notes)
+
+
+def _expect_receiving(connection: sqlite3.Connection, name: str) -> None:
+    actual = Store(connection, TENANT).find(name)
+    if actual is None:
+        raise NotThere(f"gateway {name!r} is not on the platform", "apply its declaration")
+    if actual.gateway.protocol_type is ProtocolType.SMTP:
+        raise Blocked(
+            f"gateway {name!r} is one for SMTP: it sends, and receives nothing",
+            "name a gateway for IMAP or POP3",
+        )
 
 
 def _explain(connection: sqlite3.Connection, name: str, message_id: str, why: str) -> None:

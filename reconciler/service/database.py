@@ -106,7 +106,7 @@ def has_content(path: Path) -> bool:
         except FileNotFoundError:
             return False
     if not stat.S_ISREG(found.st_mode):
-        raise PlatformUnavailable(f"{path} is not a file", "name another database in gateways.yaml")
+        raise PlatformUnavailable(f"{path} is not a file", "name another database")
     key = path.with_name(f"{path.name}.key")
     if found.st_size == 0 and key.exists():
         raise PlatformUnavailable(

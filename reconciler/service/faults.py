@@ -80,7 +80,7 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         raise PlatformUnavailable(
             f"{error.filename or path}: {error.strerror}",
-            "the database of an embedded platform needs a folder that this user can write",
+            "the database needs a folder that this user can write",
         ) from error
 
 

@@ -103,6 +103,18 @@ def test_a_command_on_its_database_is_refused(
     assert "use an http target" in said
 
 
+def test_tokens_are_made_and_revoked_beside_it(
+    running: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = ["--database", str(running.database)]
+    new = ["token", "new", *database, "--tenant", "acme", "--role", "read", "--url", running.url]
+    assert run(new) == 0
+    token = capsys.readouterr().out.strip()
+    assert running.ask("GET", "/v1/gateways", token=token).status == 200
+    assert run(["token", "revoke", *database, token]) == 0
+    assert running.ask("GET", "/v1/gateways", token=token).status == 401
+
+
 async def test_it_is_refused_while_a_command_works(tmp_path: Path) -> None:
     database = tmp_path / "platform.db"
     open_writable(database).close()
@@ -132,6 +144,7 @@ async def test_it_is_refused_while_a_command_works(tmp_path: Path) -> None:
         (["--tls-certificate", "a.pem"], "belong together"),
         (["--tls-key", "a.pem"], "belong together"),
         (["--private-hosts", "some"], "is not one of"),
+        (["-C", "/nowhere"], "there is no such folder"),
         ([], "Missing option '--database'"),
     ],
 )
@@ -235,8 +248,9 @@ def test_the_certificate_is_replaced_while_it_runs(tmp_path: Path) -> None:
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old.load_verify_locations(cadata=root.pem.decode())
         old.set_ciphers("ALL:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
             old.minimum_version = ssl.TLSVersion.TLSv1
+        with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises(ssl.SSLError):
             serial_of(service, old)

@@ -1,6 +1,5 @@
 """Reading what came in: a page of messages, one of them, and its bytes as they came."""
 
-import re
 import sqlite3
 from typing import Final
 
@@ -20,20 +19,19 @@ from reconciler.wire_mail import inbox_data, view_data
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
-_CURSOR: Final = re.compile(r"[0-9]{1,18}")
 
 
 async def messages(call: Call) -> web.StreamResponse:
     """A page; without a cursor it begins with the oldest message that is kept."""
     limit = whole_number(call, "limit", PAGE, 1, LARGEST_PAGE)
     after = call.request.query.get("after", "")
-    if after and not _CURSOR.fullmatch(after):
-        raise wrong_parameter("after", "must be the cursor of a page")
 
     def job(connection: sqlite3.Connection) -> InboxPage:
         _receiving(call, connection)
-        inbox = Inbox(connection, call.tenant)
-        return inbox.page(call.name, int(after) if after else inbox.oldest(call.name), limit)
+        try:
+            return Inbox(connection, call.tenant).listed(call.name, after, limit)
+        except ValueError:
+            raise wrong_parameter("after", "must be the cursor of a page") from None
 
     page = await (call.service.look if limit <= PAGE else call.service.ask)(job)
     return web.json_response(inbox_data(page))

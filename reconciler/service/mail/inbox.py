@@ -1,6 +1,7 @@
 """The rows of received messages of one tenant: what is listed, its bytes, and what comes in."""
 
 import json
+import re
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ PIECE: Final = 256 * 1024
 CANNOT_BE_READ: Final = "cannot be read"
 MAX_READINGS: Final = 3
 
+_CURSOR: Final = re.compile(r"[0-9]{1,18}")
 _COLUMNS: Final = "id, gateway, received_at, size, resync, parsed"
 _READ_WELL: Final = -1
 
@@ -72,6 +74,17 @@ class Inbox:
         self._connection = connection
         self.tenant = tenant
 
+    def listed(self, gateway: str, cursor: str, limit: int) -> InboxPage:
+        """The messages after a cursor, or with an empty one those that are kept.
+
+        Raises:
+            ValueError: it is no cursor of a page.
+
+        """
+        if cursor and not _CURSOR.fullmatch(cursor):
+            raise ValueError("it is no cursor of a page")
+        return self.page(gateway, int(cursor) if cursor else self._oldest(gateway), limit)
+
     def page(self, gateway: str, after: int, limit: int) -> InboxPage:
         """The messages after a position, and how many there were before the first of them."""
         rows = self._run(
@@ -87,7 +100,7 @@ class Inbox:
         last = self._last(gateway)
         return InboxPage((), str(max(after, last)), max(0, last - after))
 
-    def oldest(self, gateway: str) -> int:
+    def _oldest(self, gateway: str) -> int:
         """The position before the first message that is kept."""
         found = self._run(
             "SELECT min(position) FROM inbox WHERE tenant = ? AND gateway = ?", gateway

@@ -74,7 +74,7 @@ def _attached(attachment: Attachment, field: str) -> bytes:
     refuse_controls(name, f"{field}.name")
     # percent-encoded UTF-8 (RFC 2231): what every reader of mail understands, in any charset
     raw = encoded(name, "UTF-8", f"{field}.name")
-    if not name or len(raw) > _MAX_FILE_NAME or "/" in name or "\\" in name:
+    if not name.strip() or len(raw) > _MAX_FILE_NAME or "/" in name or "\\" in name:
         raise UnfitMessage(f"{field}.name", "it is no name of a file, or one that is too long")
     if not _CONTENT_TYPE.fullmatch(kind):
         raise UnfitMessage(

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.clock import stamp
 from reconciler.errors import NotThere
-from reconciler.model import Failure, FailureKind, ProtocolType, StatusState
+from reconciler.model import Failure, ProtocolType, StatusState
 from reconciler.service import contact
 from reconciler.service.mail.receiving_imap import look_imap
 from reconciler.service.mail.receiving_pop3 import look_pop3
@@ -27,17 +26,17 @@ LOOKS: Final[Mapping[ProtocolType, Callable[[Held], Awaitable[bool]]]] = {
 _MAX_SESSIONS: Final = 20
 
 
-async def receive_once(service: Service, tenant: str, name: str) -> Failure | None:
+async def receive_once(service: Service, tenant: str, name: str, notes: Notes) -> Failure | None:
     """Fetch what is new, and store what became of the contact; why it could not be done, or None.
 
-    A gateway that is disconnected is left alone.
+    A gateway that is disconnected is left alone. What this user's refreshes were refused counts.
 
     Raises:
         NotThere: there is no such gateway.
         PlatformUnavailable: it cannot be stored.
 
     """
-    visit = _Visit(service, tenant, name)
+    visit = _Visit(service, tenant, name, notes)
     login = await service.look(visit.prepare)
     if login.actual.status.state is StatusState.DISCONNECTED:
         return None
@@ -58,6 +57,7 @@ class _Visit:
     service: Service
     tenant: str
     name: str
+    notes: Notes
 
     def prepare(self, connection: sqlite3.Connection) -> contact.Login:
         refusals = self._refusals(connection)
@@ -94,15 +94,7 @@ class _Visit:
     def record(
         self, connection: sqlite3.Connection, login: contact.Login, failure: Failure | None
     ) -> None:
-        refusals, now = self._refusals(connection), stamp(self.service.clock())
-        if login.credential and not login.instead:
-            if failure is None:
-                refusals.forget(login.credential)
-            elif failure.kind is FailureKind.AUTH:
-                refusals.add(login.credential, self.name, now)
-        before = login.actual
-        status = contact.found(before.status, failure, now)
-        refusals.store.record_status(self.name, before.revision, status, epoch=self.service.epoch)
+        contact.record(self._refusals(connection), login, failure, self.service.clock)
 
     def _refusals(self, connection: sqlite3.Connection) -> Refusals:
-        return Refusals(Store(connection, self.tenant), Notes(None))
+        return Refusals(Store(connection, self.tenant), self.notes)

@@ -86,7 +86,7 @@ def _fields(head: bytes) -> tuple[dict[bytes, list[bytes]], list[str]]:
 def _addresses(values: list[bytes], charset: str) -> list[str]:
     """The addresses of a header. Encoded words in it are names, and never addresses."""
     found = []
-    for value in values[:_MAX_RECIPIENTS]:
+    for value in values[: _MAX_RECIPIENTS + 1]:
         text = tidy(decoded(value[:_MAX_VALUE], "", charset))
         try:
             pairs = getaddresses([text])

@@ -12,6 +12,7 @@ class Waiting(StrEnum):
     """Why a gateway has no session at the moment, in words for people."""
 
     TURN = "its turn to connect"
+    ANSWER = "the mail server's answer"
     HOST = "the mail server to answer: one gateway tries for all of them"
     BACK_OFF = "the next attempt"
     REFUSED = "the next attempt: a refused login is tried again slowly"

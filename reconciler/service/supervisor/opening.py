@@ -102,6 +102,7 @@ class Opening:
         self.wish.waits(Waiting.TURN)
         await session.enter(Phase.DNS)
         await self.endpoint.host.pace.turn()
+        self.wish.waits(Waiting.ANSWER)
         for permit in (self.answer, self.trust):
             if permit:
                 permit.check()

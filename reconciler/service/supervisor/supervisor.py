@@ -121,7 +121,7 @@ class Supervisor:
     def counts(self) -> Counts:
         """Sessions, reconnects and failures of this process."""
         keepers = self._keepers.values()
-        turns = (Waiting.TURN, Waiting.HOST)
+        turns = (Waiting.TURN, Waiting.HOST, Waiting.ANSWER)
         return Counts(
             Counter((one.actual.gateway.protocol_type, one.actual.status.state) for one in keepers),
             sum(one.reconnects for one in keepers),

@@ -87,7 +87,16 @@ async def test_every_operation_answers_as_the_document_says(tmp_path: Path) -> N
         await tour.call("GET", f"{base}/messages/{{id}}/raw", one=message)
         sent = await tour.call("POST", f"{base}/messages", MESSAGE, name="out")
         await tour.call("GET", f"{base}/outbox", name="out")
-        await tour.call("GET", f"{base}/outbox/{{id}}", name="out", one=sent.data["id"])
+        one = f"{base}/outbox/{{id}}"
+        await tour.call("GET", one, name="out", one=sent.data["id"])
+        await run.site.service.write(
+            lambda found: found.execute(
+                "UPDATE outbox SET state = 'unknown', next_attempt_at = NULL, "
+                "recipients = replace(recipients, 'queued', 'unknown')"
+            )
+        )
+        await tour.call("POST", f"{one}/resend", name="out", one=sent.data["id"])
+        await tour.call("POST", f"{one}/give-up", name="out", one=sent.data["id"])
         await webhooks(tour)
         await services(tour)
         documented = {

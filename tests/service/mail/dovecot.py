@@ -4,7 +4,9 @@ import imaplib
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any
 from reconciler.model import Gateway, ProtocolType, ReceiveFrom
 from tests.rig import MailRig
 from tests.rig.gateways import PORTS, TLS, USER, make_gateway
+
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,7 @@ class DovecotMailbox:
 
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[imaplib.IMAP4]:
-        connection = imaplib.IMAP4("127.0.0.1", self.rig.ports["imap"])
-        connection.login(self.user, self.rig.users[self.user])
+        connection = self._logged_in()
         connection.select("INBOX", readonly=read_only)
         try:
             yield connection
@@ -73,12 +76,41 @@ class DovecotMailbox:
         file = self.rig.folder / "dovecot.conf"
         before = file.read_text()
         file.write_text(before + f"\npop3_uidl_format = {form}\n")
-        self.doveadm("reload")
+        self._reload()
         try:
             yield
         finally:
             file.write_text(before)
-            self.doveadm("reload")
+            self._reload()
+
+    def _reload(self) -> None:
+        """Read the configuration anew, and wait until both servers greet again."""
+        self.doveadm("reload")
+        for name in ("imap", "pop3"):
+            end = time.monotonic() + 10
+            while not self._greets(self.rig.ports[name]):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+
+    def _logged_in(self) -> imaplib.IMAP4:
+        """A server that reads its configuration anew may still hang up once or twice."""
+        for _ in range(_ATTEMPTS):
+            connection = imaplib.IMAP4("127.0.0.1", self.rig.ports["imap"])
+            try:
+                connection.login(self.user, self.rig.users[self.user])
+            except imaplib.IMAP4.abort:
+                connection.shutdown()
+                time.sleep(0.05)
+            else:
+                return connection
+        raise AssertionError("no login")
+
+    def _greets(self, port: int) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                return bool(connection.recv(1))
+        except OSError:
+            return False
 
     def gateway(self, protocol: ProtocolType, **fields: Any) -> Gateway:
         """A gateway over TLS that takes in everything, unless told otherwise."""

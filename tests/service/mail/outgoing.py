@@ -19,6 +19,7 @@ from reconciler.model import (
 )
 from reconciler.service.feed import About
 from reconciler.service.mail.accept import accept
+from reconciler.service.mail.decisions import Decisions
 from reconciler.service.mail.outbox import Outbox
 from reconciler.service.mail.sending import send
 from reconciler.service.mail.settings import OutboxSettings
@@ -58,13 +59,14 @@ def message(to: str | Sequence[str] = "alice@example.test", **fields: Any) -> Ou
 
 @dataclass
 class Office:
-    """A service with a gateway. `clock` moves on when `later` is called."""
+    """A service with a gateway, and who keeps its session."""
 
     service: Service
     gateway: Gateway
     password: Secret
     sessions: SessionSettings
     opened: list[MailSession] = field(default_factory=list)
+    held: Held | None = None
 
     async def accept(self, asked: OutgoingMessage, key: str) -> SentMessage:
         return await accept(self.service, TENANT, NAME, asked, key)
@@ -84,6 +86,33 @@ class Office:
 
     async def until_state(self, message_id: str, state: MessageState) -> SentMessage:
         return await self.until(message_id, lambda one: one.state is state)
+
+    def wake(self) -> None:
+        """Have the work look at the queue, as when a clock was put forward."""
+        if self.held:
+            self.held.wake.set()
+
+    async def until_open(self) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while self.held is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    async def resend(self, message_id: str) -> SentMessage:
+        return await self._decided(
+            lambda decisions: decisions.resend(message_id, self.service.settings.outbox.lifetime)
+        )
+
+    async def give_up(self, message_id: str) -> SentMessage:
+        return await self._decided(lambda decisions: decisions.give_up(message_id))
+
+    async def _decided(self, decide: Callable[[Decisions], SentMessage]) -> SentMessage:
+        sent = await self.service.write(
+            lambda connection: decide(
+                Decisions(connection, TENANT, NAME, ACTOR, self.service.clock())
+            )
+        )
+        self.service.feed.tell(About.OUTBOX, TENANT, NAME)
+        return sent
 
     async def actual(self) -> ActualGateway:
         found = await self.service.look(lambda connection: Store(connection, TENANT).find(NAME))
@@ -127,6 +156,7 @@ class Office:
         """Open a session and let the work have it until it ends."""
         async with self.session() as session:
             held = Held(self.service, TENANT, await self.actual(), session, self.session)
+            self.held = held
             with self.service.feed.listen(About.OUTBOX) as listener:
 
                 async def wake() -> None:

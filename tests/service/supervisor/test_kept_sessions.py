@@ -181,7 +181,7 @@ async def test_a_rebuild_ends_the_session_before_it_opens_another(
 async def test_a_lost_session_is_opened_again(stage: Stage, server: MailServer) -> None:
     """G10: noticed at once, told as connecting, and `since` begins anew."""
     before = await stage.connected(gateway_on(server))
-    seen = []
+    seen: list[StatusState] = []
     with statuses(stage) as listener:
         await server.drop_sessions()
         while not seen or seen[-1] is not SUCCEEDED:

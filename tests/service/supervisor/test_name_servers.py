@@ -40,6 +40,7 @@ def need_own_network(folder: Path) -> None:
         pytest.skip(f"no network of our own here: {tried.stderr.strip()}")
 
 
+@pytest.mark.interop("unshare", "mount", "ip")
 def test_a_name_server_that_fails_lies_or_changes_its_mind(tmp_path: Path) -> None:
     """G32: unknown, failing, silent, moved, and half dead; each connection looks the host up anew.
 

@@ -80,7 +80,7 @@ async def press(button: str, name: str, stage: Stage, host: SimulatedHost) -> No
             await stage.edit(gateway, password, reconnect=button == "edit")
         case "drop":
             host.drop()
-        case "restart":
+        case _:
             host.fail_for(0.5)
 
 

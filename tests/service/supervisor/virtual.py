@@ -24,7 +24,7 @@ T = TypeVar("T")
 START = 1_000_000.0
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+class _JumpingSelector(selectors.DefaultSelector):
     """Does not wait: where nothing has come in, the time has passed."""
 
     jump: Callable[[float], None]
