@@ -1,6 +1,6 @@
 # Each command sets itself up: Python 3.11 or newer and make are all that a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test lint format bench pictures lock clean
 python := .venv/bin/python
 
 help: ## show this list
@@ -28,6 +28,9 @@ format: setup ## format the code and mend what ruff can mend
 
 bench: setup ## measure speed against peers; prints a table
 	@$(python) -m bench
+
+pictures: setup ## take the screenshots of the docs anew; needs Chromium and, to look as they do, Inter
+	@$(python) -m scripts.screenshots
 
 lock: setup ## pin the requirements anew (needs uv)
 	@$(python) scripts/lock.py

@@ -16,6 +16,7 @@ from bench.peers import (
     program,
 )
 from bench.projects import Project, Projects
+from bench.sessions import held_memory, storm
 from bench.table import Row
 from demo.mailserver.process import ServerProcess
 from reconciler.model import EncryptionMode, ProtocolType
@@ -185,6 +186,8 @@ ROWS: Final[Mapping[str, Callable[[Setup], Iterator[Row]]]] = {
     "P4": plan_few,
     "S1": decrypt_files,
     "A2": apply_logins,
+    "G1": held_memory,
+    "G5": storm,
 }
 
 

@@ -303,7 +303,9 @@ class DesiredGateway:
     """What the declarations say of one gateway, its password resolved.
 
     `password` is None where none is declared, or where no key was at hand (`password_known` False).
-    `where` looks up the place, which means reading the file's text again: few of many are shown.
+    `since_base` is then what the ciphertexts tell, if there is a commit to compare with: rotated,
+    unchanged, not compared, or nothing where its file has other keys. `where` looks up the place,
+    which means reading the file's text again: few of many are shown.
     """
 
     gateway: Gateway
@@ -313,6 +315,7 @@ class DesiredGateway:
     password: Secret | None = None
     fingerprint: Fingerprint | None = None
     password_known: bool = True
+    since_base: SecretState | None = None
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -429,15 +432,22 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What trying a change's connection found, up to the rung that was asked for.
+    """What trying a change's connection found; `rung` is the last one that was tried.
 
-    `before` is what the platform knows of the connection that the change would replace.
+    `before` is what the platform knows of the connection that the change would replace, as far up
+    as that rung. `note` says what was left out, and why.
     """
 
     state: CheckState
     rung: str
     before: CheckState = CheckState.UNKNOWN
     failure: Failure | None = None
+    note: str = ""
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the change would end a connection that works."""
+        return self.before is CheckState.WORKS and self.state is CheckState.FAILS
 
 
 @dataclass(frozen=True, slots=True)
@@ -651,6 +661,24 @@ class Actor:
     name: str
     commit: str | None = None
     run: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of a platform's history: who did what to a gateway, when, and through what.
+
+    `changes` are the fields that it changed, `owner` among them; a password is a word. `commit`
+    ends in `-dirty` where it alone does not explain the change; `token` is the id of the token that
+    it came with, where it came over the network.
+    """
+
+    at: str
+    actor: str
+    action: str
+    commit: str | None = None
+    run: str = ""
+    changes: tuple[FieldChange | SecretChange, ...] = ()
     token: str = ""
 
 

@@ -11,19 +11,24 @@ reader, so that no plan can change anything.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reconciler import __version__
 from reconciler.clock import created_at, stamp
+from reconciler.declarations import rotation
 from reconciler.declarations.cache import ParseCache
 from reconciler.declarations.certificate_facts import expires
 from reconciler.declarations.load import Loaded, load
 from reconciler.declarations.project import Project
+from reconciler.declarations.promotion import promote
 from reconciler.declarations.resolve import Desired, resolve
 from reconciler.declarations.validate import Judged, judge
 from reconciler.engine import diff, guard, planfile
 from reconciler.engine.select import select
 from reconciler.errors import InvalidInput
-from reconciler.git import commit_of
+from reconciler.git import commit_of, files_at
 from reconciler.model import (
     ActualGateway,
     Change,
@@ -67,6 +72,14 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """Another commit, that without a key passwords are compared with; the target as it has it."""
+
+    ref: str
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A plan, and the two sides that it was made from."""
 
@@ -84,10 +97,18 @@ def judged(
     return loaded, judge(project, loaded, targets, now=now)
 
 
-def state(project: Project, target: Target, now: datetime, *, key_needed: bool) -> Stated:
+def state(
+    project: Project,
+    target: Target,
+    now: datetime,
+    *,
+    key_needed: bool,
+    before: Before | None = None,
+) -> Stated:
     """What the declarations say for one target, passwords resolved.
 
-    Where no key is at hand and none is needed, passwords are left as they are: not compared.
+    Where no key is at hand and none is needed, passwords are left as they are: not compared, or
+    told by their ciphertexts from those of the commit `before`.
 
     Raises:
         InvalidInput: any file or any value is invalid; it has every problem.
@@ -100,9 +121,36 @@ def state(project: Project, target: Target, now: datetime, *, key_needed: bool) 
     secrets = verdict.secrets[target.name]
     keyless = not key_needed and not secrets.has_identity()
     desired = resolve(verdict.declared[target.name], target, secrets, keyless=keyless)
-    problems = tuple(sorted({*verdict.problems, *desired.problems}))
-    stop_on(problems)
-    return Stated(desired, problems, _outside(loaded, desired))
+    problems = {*verdict.problems, *desired.problems}
+    if before and not desired.secrets_compared:
+        base = _base(project, before, now)
+        gateways, found = rotation.since(base, desired.gateways, secrets)
+        desired = replace(desired, gateways=gateways)
+        problems.update(promote(found, target))
+    told = tuple(sorted(problems))
+    stop_on(told)
+    return Stated(desired, told, _outside(loaded, desired))
+
+
+def _base(project: Project, before: Before, now: datetime) -> rotation.Base:
+    """The secrets of another commit, from a copy of its files that is gone afterwards."""
+    paths = (before.target.declarations, *before.target.secrets)
+    folders = sorted({_folder(path) for path in paths})
+    files = files_at(project.root, before.ref, folders)
+    if files is None:
+        raise InvalidInput(f"the files of commit {before.ref} cannot be read from git")
+    with TemporaryDirectory(prefix="gateways-") as copy:
+        for name, content in files.items():
+            path = Path(copy, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return rotation.base_of(Path(copy), before.target, now)
+
+
+def _folder(pattern: str) -> str:
+    """The part of a pattern that names a folder, or a file, outright."""
+    parts = takewhile(lambda part: not any(one in part for one in "*?["), pattern.split("/"))
+    return "/".join(parts) or "."
 
 
 def _outside(loaded: Loaded, desired: Desired) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 from operator import itemgetter
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from reconciler.model import (
     CERTIFICATE_FIELD,
@@ -19,13 +19,18 @@ from reconciler.model import (
     EncryptionMode,
     Failure,
     FailureKind,
+    FieldChange,
     Fingerprint,
     Gateway,
+    Happening,
     ProtocolType,
     ReceiveFrom,
+    SecretChange,
+    SecretState,
     State,
     Status,
     StatusState,
+    Value,
     WhenFailed,
 )
 
@@ -106,6 +111,31 @@ def actor_from(data: Mapping[str, Any]) -> Actor:
     return Actor(_text(data["name"]), _text_or_none(data["commit"]), _text(data["run"]))
 
 
+def happening_from(data: Mapping[str, Any]) -> Happening:
+    """Read an entry of the audit trail. Raises LookupError, TypeError or ValueError, as `Reader`.
+
+    What it says of a change beside its fields, such as the cause of a disconnect, is left out.
+    """
+    at, actor, action, commit, run, token, changes = _HAPPENING.of(data)
+    fields = tuple(_change(one) for one in changes if "field" in one)
+    return Happening(at, actor, action, commit, run, fields, token)
+
+
+def _change(data: Mapping[str, Any]) -> FieldChange | SecretChange:
+    name = _text(data["field"])
+    if "secret" in data:
+        return SecretChange(name, SecretState(data["secret"]))
+    return FieldChange(name, _value(data["before"]), _value(data["after"]))
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, dict):
+        return {_text(name): _text(inner) for name, inner in value.items()}
+    if value is not None and type(value) not in {str, int, bool}:
+        raise TypeError(type(value))
+    return cast(Value, value)
+
+
 class Reader:
     """Reads gateways of one answer, and shares what they have in common.
 
@@ -123,14 +153,14 @@ class Reader:
         gateway = self._gateway(data["gateway"])
         applied: Gateway | None = gateway
         if "applied" in data:
-            applied = self._gateway(data["applied"]) if data["applied"] else None
+            applied = None if data["applied"] is None else self._gateway(data["applied"])
         revision, owner, fingerprint, has_password = _ACTUAL.of(data)
         return ActualGateway(
             gateway,
             self._status(data["status"]),
             revision,
             self._shared(owner),
-            Fingerprint.parse(fingerprint) if fingerprint else None,
+            None if fingerprint is None else Fingerprint.parse(fingerprint),
             has_password,
             applied,
         )
@@ -168,7 +198,7 @@ class Reader:
             authentication_flag,
             share(encoding_mode),
             _ENCRYPTIONS[encryption_mode],
-            self._certificate(certificate) if certificate else None,
+            None if certificate is None else self._certificate(certificate),
             case_sensitivity,
             _RECEIVE[receive_from],
             _STATES[state],
@@ -184,8 +214,8 @@ class Reader:
             _STATUSES[state],
             share(since),
             share(checked_at),
-            self._failure(failure) if failure else None,
-            _CAUSES[cause] if cause else None,
+            None if failure is None else self._failure(failure),
+            None if cause is None else _CAUSES[cause],
             share(actor),
         )
 
@@ -273,6 +303,16 @@ _STATUS: Final = _Shape(
 )
 _FAILURE: Final = _Shape(kind=_TEXT, field=_MAYBE, message=_TEXT, hint=_TEXT)
 _CERTIFICATE: Final = _Shape(file=_TEXT, digest=_TEXT)
+
+_HAPPENING: Final = _Shape(
+    at=_TEXT,
+    actor=_TEXT,
+    action=_TEXT,
+    commit=_MAYBE,
+    run=_TEXT,
+    token=_TEXT,
+    changes=(list,),
+)
 
 _PROTOCOLS: Final = {one.value: one for one in ProtocolType}
 _ENCRYPTIONS: Final = {one.value: one for one in EncryptionMode}

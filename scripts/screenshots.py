@@ -210,8 +210,8 @@ async def gateways(stage: Stage) -> None:
         )
 
 
-async def take(page: Page, name: str) -> None:
-    picture = smaller(await page.screenshot(type="png", animations="disabled"))
+def keep(name: str, png: bytes) -> None:
+    picture = smaller(png)
     if len(picture) > MOST_BYTES:
         raise SystemExit(f"{name} would have {len(picture)} bytes")
     (PICTURES / f"{name}.png").write_bytes(picture)
@@ -229,8 +229,13 @@ async def looking(browser: Browser, url: str, token: str, **options: Any) -> Asy
     await page.close()
 
 
-async def pictures(browser: Browser, url: str, token: str) -> None:
-    wide = {"width": 1280, "height": 760}
+async def pictures(browser: Browser, url: str, token: str) -> dict[str, bytes]:
+    taken: dict[str, bytes] = {}
+
+    async def take(page: Page, name: str) -> None:
+        taken[name] = await page.screenshot(type="png", animations="disabled")
+
+    wide = {"width": 1360, "height": 820}
     phone = {"width": 390, "height": 844}
     async with looking(browser, url, token, viewport=wide) as page:
         await page.get_by_role("button", name="Disconnect legacy-in").click()
@@ -250,6 +255,7 @@ async def pictures(browser: Browser, url: str, token: str) -> None:
     async with looking(browser, url, token, viewport=phone, color_scheme="dark") as page:
         await page.locator("#gateway-billing-in").evaluate("row => row.scrollIntoView()")
         await take(page, "monitoring-phone-dark")
+    return taken
 
 
 async def main() -> None:
@@ -275,7 +281,8 @@ async def main() -> None:
             env={**os.environ, "FONTCONFIG_FILE": str(fonts)},
         )
         await gateways(stage)
-        await pictures(browser, url, token)
+        for name, png in (await pictures(browser, url, token)).items():
+            keep(name, png)
         await browser.close()
 
 

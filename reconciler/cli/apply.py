@@ -240,13 +240,13 @@ async def _locked(job: Job, reviewed: Plan, stated: "Stated", wish: "Wish") -> E
         async with platform.lock(actor, seconds=job.lock_seconds):
             progress.locked(actor)
             fresh = await make_plan(job.project, job.target, stated, platform, wish)
-            accept(reviewed, fresh.plan, budgets_given=job.budgets_given)
+            plan = accept(reviewed, fresh.plan, budgets_given=job.budgets_given)
             run = Run(platform, fresh.desired, fresh.actual, actor, job.options)
-            outcomes = await _carry_out(fresh.plan, run, progress, job.settings)
+            outcomes = await _carry_out(plan, run, progress, job.settings)
     finally:
         await platform.close()
     progress.finished(outcomes)
-    return exit_code(fresh.plan, outcomes, interrupted=run.stop.is_set())
+    return exit_code(plan, outcomes, interrupted=run.stop.is_set())
 
 
 async def _carry_out(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.checking import checked_by
 from reconciler.cli.common import (
     Settings,
     choose_target,
@@ -31,6 +32,12 @@ from reconciler.errors import WrongUsage
 @click.option("--refresh", is_flag=True, help="Log in again to see which sessions work now.")
 @click.option("--max-disconnects", type=click.IntRange(0), help="How many removals to allow.")
 @click.option("--max-reconnects", type=click.IntRange(0), help="How many remade connections.")
+@click.option(
+    "--check",
+    "rung",
+    type=click.Choice(["dns", "tcp", "tls", "login"]),
+    help="Try the connections that would be made, up to this rung.",
+)
 @POLICY_FROM
 @global_options(("text", "json", "markdown", "html"))
 @pass_settings
@@ -42,17 +49,26 @@ def command(  # noqa: PLR0913 - one parameter an option
     refresh: bool,
     max_disconnects: int | None,
     max_reconnects: int | None,
+    rung: str | None,
     policy_from: str | None,
 ) -> int:
     """Show what would be done and why; nothing is changed, and nothing can be.
 
     A change that must not be carried out stays in the plan as blocked, with its reason.
 
+    With --check each change that makes a connection is tried from here: look-up, port, TLS with
+    the certificate file, login. What works now and would fail is blocked. A password is tried only
+    on hosts of the target's check_logins, and each once.
+
+    With --policy-from and without a key, passwords are compared by what sops wrote with those of
+    that commit.
+
     \b
     Examples:
       gateways plan
       gateways plan -t production --out plan.json
       gateways plan --only 'support-*' --format markdown
+      gateways plan --policy-from origin/main --check tls
     """
     from reconciler.engine import planfile
     from reconciler.files import write_text
@@ -70,8 +86,9 @@ def command(  # noqa: PLR0913 - one parameter an option
         policy_from=ruled.policy_from,
         policy=ruled.policy,
     )
-    stated = stated_by(project, target, settings, key_needed=False)
-    plan = planned_by(project, target, stated, wish, settings).plan
+    stated = stated_by(project, target, settings, key_needed=False, ruled=ruled)
+    made = planned_by(project, target, stated, wish, settings)
+    plan = checked_by(made, target, rung, settings) if rung else made.plan
     if out:
         write_text(out, planfile.to_text(plan))
         say(settings, f"saved: {out}")

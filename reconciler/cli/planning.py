@@ -38,11 +38,15 @@ def limits_of(target: Target, disconnects: int | None, reconnects: int | None) -
 
 @dataclass(frozen=True, slots=True)
 class Governed:
-    """A target under the policy of a commit; without one, as the tree has it."""
+    """A target under the policy of a commit; without one, as the tree has it.
+
+    `base` is the target as that commit has all of it.
+    """
 
     target: Target
     policy_from: str = ""
     policy: tuple[PolicyChange, ...] = ()
+    base: Target | None = None
 
 
 def governed(project: "Project", target: Target, ref: str | None) -> Governed:
@@ -60,8 +64,9 @@ def governed(project: "Project", target: Target, ref: str | None) -> Governed:
             "name a commit that is in this clone, such as origin/main; CI jobs often fetch one "
             "commit only (fetch-depth: 0 fetches all)",
         )
-    kept, policy = kept_to(target, policy_of(text, project.root, target.name, ref))
-    return Governed(kept, ref, policy)
+    base = policy_of(text, project.root, target.name, ref)
+    kept, policy = kept_to(target, base)
+    return Governed(kept, ref, policy, base)
 
 
 POLICY_FROM: Final = click.option(
@@ -72,18 +77,28 @@ POLICY_FROM: Final = click.option(
 
 
 def stated_by(
-    project: "Project", target: Target, settings: Settings, *, key_needed: bool
+    project: "Project",
+    target: Target,
+    settings: Settings,
+    *,
+    key_needed: bool,
+    ruled: Governed | None = None,
 ) -> "Stated":
-    """What the declarations say, and its warnings told."""
-    from reconciler.clock import now
-    from reconciler.pipeline import state
+    """What the declarations say, and its warnings told.
 
-    stated = state(project, target, now(), key_needed=key_needed)
+    Without a key, passwords are compared with those of the commit that `ruled` takes policy from.
+    """
+    from reconciler.clock import now
+    from reconciler.pipeline import Before, state
+
+    before = Before(ruled.policy_from, ruled.base) if ruled and ruled.base else None
+    stated = state(project, target, now(), key_needed=key_needed, before=before)
     explain(settings, f"{target.declarations}: {len(stated.desired.gateways)} gateways, all valid")
     if not stated.desired.secrets_compared:
+        told = f"compared with {before.ref} only" if before else "not compared"
         say(
             settings,
-            "note: no key to decrypt secrets is at hand, so passwords are not compared; "
+            f"note: no key to decrypt secrets is at hand, so passwords are {told}; "
             "set SOPS_AGE_KEY_FILE to compare them",
         )
     return stated

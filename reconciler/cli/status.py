@@ -26,7 +26,8 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
     """Gateways of the platform: their sessions, since when, and why not.
 
     On the embedded platform no session outlives its command, so a status is that of the last
-    contact; --refresh logs in again, and stores nothing.
+    contact; a service elsewhere keeps sessions, and there it is that of now. --refresh logs in
+    again, and stores nothing.
     """
     from reconciler.report.status import status_data, status_text
 

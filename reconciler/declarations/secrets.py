@@ -17,6 +17,7 @@ from reconciler.declarations.sops import policy, shape
 from reconciler.declarations.sops.document import SopsDocument, parse
 from reconciler.declarations.sops.errors import Reason, SopsError
 from reconciler.declarations.sops.files import Reader, find
+from reconciler.declarations.sops.sealed import Sealed, sealed_values
 from reconciler.declarations.sops.shape import SecretEntry
 from reconciler.errors import InvalidInput, SecretsUnavailable
 from reconciler.model import Place, Problem, Secret
@@ -125,6 +126,12 @@ class SecretFiles:
 
         services = [service for document in documents for service in policy.services(document)]
         return binary.credentials_at_hand(services, self._environ)
+
+    @cached_property
+    def sealed(self) -> Mapping[str, Sealed]:
+        """The encrypted value of each secret; of one that stands twice, which is an error, one."""
+        documents = [file.document for file in self._files.values() if file.document]
+        return {name: value for one in documents for name, value in sealed_values(one).items()}
 
     def decrypt(self, names: Collection[str]) -> Mapping[str, BoundSecret]:
         """The secrets of these names; a name that no file holds is left out.

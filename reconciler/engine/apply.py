@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from reconciler.engine.checks import connects
 from reconciler.errors import ExitCode, GatewaysError, gravest
 from reconciler.model import (
     Action,
@@ -149,7 +150,7 @@ async def _carry_out(run: Run, change: Change) -> Outcome:
         await _write(run, change)
     except GatewaysError as error:
         return Outcome(change, Result.FAILED, error.message, code=error.exit_code, hint=error.hint)
-    if not (run.options.wait and _connects(run, change)):
+    if not (run.options.wait and connects(change, run.gateway(change.gateway))):
         return Outcome(change, Result.DONE, written=True)
     try:
         settled = await run.platform.settle(change.gateway, seconds=run.options.seconds)
@@ -186,16 +187,6 @@ def _cause(run: Run, change: Change) -> Cause:
     if desired is None:
         return Cause.UNDECLARED
     return Cause.DECLARED if desired.gateway.state is State.DISCONNECTED else Cause.WHEN_FAILED
-
-
-def _connects(run: Run, change: Change) -> bool:
-    match change.action:
-        case Action.DISCONNECT:
-            return False
-        case Action.EDIT:
-            return change.reconnects
-        case Action.CREATE | Action.REBUILD | Action.ADOPT:
-            return run.desired[change.gateway].gateway.state is State.CONNECTED
 
 
 def _settled(run: Run, change: Change, actual: ActualGateway) -> Outcome:

@@ -86,7 +86,7 @@ def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
     for one in actual:
         if one.owner != owner or one.applied is None or one.applied == one.gateway:
             continue
-        fields = tuple(_fields(one.applied, one.gateway))
+        fields = tuple(field_changes(one.applied, one.gateway))
         if fields:
             found.append(
                 Change(
@@ -116,14 +116,14 @@ def _difference(
 
 
 def _declared_fields(desired: DesiredGateway, actual: ActualGateway) -> FieldChanges:
-    fields: FieldChanges = tuple(_fields(actual.gateway, desired.gateway))
+    fields: FieldChanges = tuple(field_changes(actual.gateway, desired.gateway))
     secret = compare_password(desired, actual)
-    if secret in SENT or (
-        secret is SecretState.NOT_COMPARED and (fields or desired.fingerprint is not None)
-    ):
+    other = desired.fingerprint is not None or desired.since_base is SecretState.NOT_COMPARED
+    if secret in SENT or (secret is SecretState.NOT_COMPARED and (fields or other)):
         # A fingerprint made with another key says nothing: the value is sent again, and its new
         # fingerprint can be compared from then on. With no key at hand there is nothing to send,
-        # but a change that is made anyway may carry a new password.
+        # but a change that is made anyway may carry a new password, and so may another secret's
+        # name.
         fields = (*fields, SecretChange(PASSWORD_FIELD, secret))
     return fields
 
@@ -135,12 +135,15 @@ def compare_password(desired: DesiredGateway, actual: ActualGateway) -> SecretSt
     if not actual.has_password:
         return SecretState.SET
     ours, theirs = desired.fingerprint, actual.fingerprint
+    if ours is None and desired.since_base is SecretState.ROTATED:
+        return SecretState.ROTATED
     if ours is None or theirs is None or ours.key_id != theirs.key_id:
         return SecretState.NOT_COMPARED
     return SecretState.UNCHANGED if ours == theirs else SecretState.ROTATED
 
 
-def _fields(before: Gateway, after: Gateway) -> Iterator[FieldChange]:
+def field_changes(before: Gateway, after: Gateway) -> Iterator[FieldChange]:
+    """The declared fields in which two differ, but for the password."""
     if before == after:
         return
     old, new = before.fields(), after.fields()
@@ -199,7 +202,7 @@ def _not_ours(
 
 def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) -> Change:
     connection = [one.field for one in fields if one.field in CONNECTION_FIELDS]
-    reason = _what_differs(fields)
+    reason = _what_differs(desired, fields)
     reconnects = False
     if desired.gateway.state is State.CONNECTED:
         why = _why_reconnect(connection, actual.status, desired.gateway.when_failed)
@@ -216,12 +219,30 @@ def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) 
     )
 
 
-def _what_differs(fields: FieldChanges) -> str:
-    not_compared = SecretChange(PASSWORD_FIELD, SecretState.NOT_COMPARED)
-    names = [one.field for one in fields if one != not_compared]
-    if not names:
-        return f"{PASSWORD_FIELD} cannot be compared, since its fingerprint has another key"
-    return f"{_listed(names)} {'differs' if len(names) == 1 else 'differ'}"
+def _what_differs(desired: DesiredGateway, fields: FieldChanges) -> str:
+    words = []
+    secret = next((one for one in fields if isinstance(one, SecretChange)), None)
+    by_value = [one.field for one in fields if one is not secret or _is_seen(desired, secret)]
+    if by_value:
+        words.append(f"{_listed(by_value)} {'differs' if len(by_value) == 1 else 'differ'}")
+    if secret and desired.fingerprint is None and secret.secret is SecretState.ROTATED:
+        words.append(f"{PASSWORD_FIELD} was set anew since the commit that this is compared with")
+    elif secret and not by_value:
+        words.append(f"{PASSWORD_FIELD} cannot be compared, since {_why_not_compared(desired)}")
+    return "; ".join(words)
+
+
+def _is_seen(desired: DesiredGateway, secret: SecretChange) -> bool:
+    """Whether it is known from the platform that the password differs."""
+    if secret.secret is SecretState.NOT_COMPARED:
+        return False
+    return secret.secret is not SecretState.ROTATED or desired.fingerprint is not None
+
+
+def _why_not_compared(desired: DesiredGateway) -> str:
+    if desired.fingerprint is not None:
+        return "its fingerprint has another key"
+    return "it refers to another secret than before, and there is no key to read the two"
 
 
 def _why_reconnect(connection: Sequence[str], status: Status, when_failed: WhenFailed) -> str:

@@ -169,6 +169,7 @@ def _check_data(check: Check) -> dict[str, Any]:
         "state": check.state.value,
         "before": check.before.value,
         "rung": check.rung,
+        "note": check.note,
         "failure": {
             "kind": failure.kind.value,
             "field": failure.field,
@@ -262,6 +263,7 @@ def _check_from(one: Mapping[str, Any]) -> Check:
         )
         if failure
         else None,
+        str(one["note"]),
     )
 
 

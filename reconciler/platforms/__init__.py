@@ -1,6 +1,6 @@
 """Where gateways live: one small protocol, and an explicit table of what fits it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,9 +14,14 @@ from reconciler.model import (
     ActualGateway,
     Cause,
     DesiredGateway,
+    Happening,
     Snapshot,
     Target,
 )
+
+
+HISTORY_KEPT: Final = 100
+"""How many happenings of a gateway are told at most: the latest."""
 
 
 class ReadablePlatform(Protocol):
@@ -32,6 +37,13 @@ class ReadablePlatform(Protocol):
             PlatformUnavailable: the platform cannot be read.
             Locked: a service holds the platform's database.
 
+        """
+        ...
+
+    async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
+        """What was done to each gateway, the latest last and `HISTORY_KEPT` at most.
+
+        A name of which nothing is known has none. Raises as `read` does.
         """
         ...
 
@@ -189,6 +201,9 @@ class _ReadOnly:
 
     async def read(self, *, refresh: bool = False) -> Snapshot:
         return await self._platform.read(refresh=refresh)
+
+    async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
+        return await self._platform.history(names)
 
     async def close(self) -> None:
         await self._platform.close()

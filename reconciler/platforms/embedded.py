@@ -5,28 +5,31 @@ contact.
 """
 
 import asyncio
+import json
 import os
 import random
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
 from reconciler.clock import Clock, now, stamp
-from reconciler.errors import GatewaysError, Locked, RevisionMoved
+from reconciler.errors import GatewaysError, Locked, PlatformUnavailable, RevisionMoved
 from reconciler.model import (
     Actor,
     ActualGateway,
     Cause,
     DesiredGateway,
+    Happening,
     Snapshot,
     StatusState,
     Target,
 )
-from reconciler.platforms import Platform, Write
+from reconciler.platforms import HISTORY_KEPT, Platform, Write
 from reconciler.service import contact
 from reconciler.service.batches import Batches
 from reconciler.service.database import (
@@ -39,10 +42,11 @@ from reconciler.service.faults import translated
 from reconciler.service.lock import Leases, share
 from reconciler.service.refresh import refresh as log_in_again
 from reconciler.service.refusals import Notes, Refusals
-from reconciler.service.store import Lease, Store
+from reconciler.service.store import AuditEntry, Lease, Store
 from reconciler.service.upgrade import transaction
 from reconciler.service.vault import Vault
 from reconciler.service.writes import Asked, Writes
+from reconciler.wire import happening_from
 
 T = TypeVar("T")
 
@@ -85,6 +89,13 @@ class EmbeddedPlatform:
         nobody: list[contact.Login] = []
         logins = await self._batches.run(lambda: self._look(self._logins, nobody))
         return Snapshot(await log_in_again(logins, self._notes, self._clock))
+
+    async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
+        def look(store: Store) -> dict[str, tuple[Happening, ...]]:
+            entries = ((name, store.audit(name)[-HISTORY_KEPT:]) for name in sorted(names))
+            return {name: tuple(map(_happening, found)) for name, found in entries if found}
+
+        return await self._batches.run(lambda: self._look(look, {}))
 
     async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
         return await self._write(lambda writes: writes.create(desired, _asked(write)))
@@ -267,3 +278,13 @@ class EmbeddedPlatform:
 
 def _asked(write: Write) -> Asked:
     return Asked(write.actor, write.key, write.revision)
+
+
+def _happening(entry: AuditEntry) -> Happening:
+    try:
+        return happening_from({**asdict(entry), "changes": json.loads(entry.changes)})
+    except (LookupError, TypeError, ValueError) as error:
+        raise PlatformUnavailable(
+            f"the history of gateway {entry.gateway!r} cannot be read: the database was altered",
+            "restore the database from a backup",
+        ) from error

@@ -7,7 +7,7 @@ key, and where that brings no answer either, the gateway is read: nothing is ass
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from reconciler.model import (
     DesiredGateway,
     Failure,
     FailureKind,
+    Happening,
     Snapshot,
     StatusState,
     Target,
@@ -34,6 +35,7 @@ from reconciler.model import (
 from reconciler.platforms import Platform, Write
 from reconciler.platforms.http_access import Access, access_of
 from reconciler.platforms.http_client import Client, Doubt, Json, Request
+from reconciler.platforms.http_history import read_history
 from reconciler.platforms.http_listing import path_of, read_all, refreshed
 from reconciler.platforms.http_lock import Lease, hold
 from reconciler.platforms.http_retry import Patience
@@ -68,6 +70,9 @@ class HttpPlatform:
 
     async def read(self, *, refresh: bool = False) -> Snapshot:
         return await (refreshed(self._client) if refresh else read_all(self._client))
+
+    async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
+        return await read_history(self._client, names)
 
     async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
         return await self._put(desired, write, {"If-None-Match": "*"}, reconnect=True)

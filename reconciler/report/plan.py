@@ -41,11 +41,16 @@ def value_text(value: Any) -> str:
 
 def check_text(check: Check) -> str:
     """What trying the connection found, on one line."""
+    note = f"; {line(check.note)}" if check.note else ""
     if check.failure:
         blame = f", field {check.failure.field}" if check.failure.field else ""
-        return f"{check.state} ({check.failure.kind}{blame}): {line(check.failure.message)}"
-    repaired = check.before is CheckState.FAILS and check.state is CheckState.WORKS
-    return f"{check.state}, up to {check.rung}" + ("; it does not now" if repaired else "")
+        again = "; it does not work now either" if check.before is CheckState.FAILS else ""
+        failed = f"{check.state} ({check.failure.kind}{blame}): {line(check.failure.message)}"
+        return failed + again + note
+    if check.state is CheckState.UNKNOWN:
+        return f"{check.state}{note}"
+    repaired = check.before is CheckState.FAILS
+    return f"{check.state}, up to {check.rung}{'; it does not now' if repaired else ''}{note}"
 
 
 def summary_text(plan: Plan) -> str:
@@ -60,8 +65,18 @@ def summary_text(plan: Plan) -> str:
     if plan.foreign:
         counts.append(f"{len(plan.foreign)} foreign")
     if not plan.secrets_compared:
-        counts.append("passwords not compared")
+        counts.append(_not_compared(plan))
     return ", ".join(counts)
+
+
+def _not_compared(plan: Plan) -> str:
+    """What is known of passwords where there was no key."""
+    if not plan.policy_from:
+        return "passwords not compared"
+    unknown = sum(one.rule == "secrets-file-keys" for one in plan.warnings)
+    files = "1 secrets file" if unknown == 1 else f"{unknown} secrets files"
+    but = f", and not those of {files} with other keys" if unknown else ""
+    return f"passwords compared with {plan.policy_from} only{but}"
 
 
 def _lines(plan: Plan, style: Style) -> Iterator[str]:

@@ -25,17 +25,18 @@ async def climb(
     gateway: Gateway,
     password: Secret | None,
     *,
-    login: bool = True,
+    up_to: Phase = Phase.LOGIN,
     now: datetime,
     settings: SessionSettings | None = None,
 ) -> Ladder:
     """Try a gateway's fields on its real server, with at most one login; changes nothing there.
 
-    With `login` False nothing secret is sent. `now` is compared with the server certificate's end.
+    Below the login nothing secret is sent. `now` is compared with the server certificate's end.
     """
     session = session_for(gateway, password, settings)
     climbed: dict[str, Rung] = {}
-    phases = [phase for phase in Phase if login or phase is not Phase.LOGIN]
+    order = tuple(Phase)
+    phases = order[: order.index(up_to) + 1]
     phase, started, error = phases[0], perf_counter(), None
     try:
         async with session.overall():

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +20,15 @@ import pytest
 from pyrage import x25519
 
 from demo.mailserver.process import ServerProcess
+from reconciler.clock import now
+from reconciler.service.access import Tokens
+from reconciler.service.database import open_writable
+from reconciler.service.upgrade import transaction
 from tests.cli import inside as inside_module
 from tests.cli.canaries import Scanner
 from tests.cli.conftest import ACCOUNTS
 from tests.cli.inside import copied, crash_folder, inside
+from tests.cli.served import Served, served
 from tests.cli.world import USERS, World
 from tests.declarations.sops_support import real_sops, sops
 
@@ -419,3 +425,109 @@ def test_no_child_is_given_a_secret(watched: Watched) -> None:
     assert set(watched.scanner.find(started["sops"])) <= {"age (raw)", "age body (raw)"}
     everything = b" ".join(started.values())
     assert not any("one" in found or "key" in found for found in watched.scanner.find(everything))
+
+
+# --- a service elsewhere
+
+
+@dataclass
+class Remote:
+    """A project whose gateways are on a service: a process of its own, that logs all it does."""
+
+    watched: Watched
+    service: Served
+    token: str
+
+    def expect_clean(self) -> None:
+        """What is in the project's files, and what the service has said and stored."""
+        self.watched.expect_clean_files()
+        known = Scanner({**SECRETS, "token": self.token, "secret": self.token.split(".")[1]})
+        assert known.find("\n".join(self.service.lines)) == []
+        # of a token the service keeps a digest without a key: it is of 256 random bits
+        assert Scanner(SECRETS).find_in(self.service.database.parent) == []
+
+
+@pytest.fixture
+def remote(mail_server: ServerProcess, tmp_path: Path) -> Iterator[Remote]:
+    (tmp_path / "client").mkdir()
+    world = World(tmp_path / "client/project", mail_server)
+    world.passwords = {"one": PASSWORD, "two": {"value": BOUND, "hosts": ["localhost"]}}
+    world.write_secrets(fingerprint_key=FINGERPRINT_KEY)
+    world.declare({"a": world.gateway(), "b": world.gateway(2, protocol_type="SMTP")})
+    mail_server.change_accounts({USERS[0]: PASSWORD, USERS[1]: BOUND})
+    options = ("--private-hosts", "allow", "-v", "--log-format", "json")
+    with served(tmp_path / "service/platform.db", *options) as service:
+        token = service.token()
+        world.environ["GATEWAYS_TOKEN"] = token
+        world.settings["targets"] = {
+            "production": {
+                "platform": "http",
+                "url": service.url,
+                "tenant": "acme",
+                "token": {"env": "GATEWAYS_TOKEN"},
+            }
+        }
+        world.write_settings()
+        watched = Watched(world)
+        age = world.environ["SOPS_AGE_KEY"]
+        secrets = {"age": age, "token": token, "token secret": token.split(".")[1]}
+        watched.scanner = Scanner({**SECRETS, **secrets})
+        yield Remote(watched, service, token)
+    mail_server.change_accounts(ACCOUNTS)
+
+
+def test_everything_works_on_a_service(remote: Remote) -> None:
+    """A37: neither passwords nor the token are in what either side says or stores."""
+    remote.watched.run("apply", "--yes")
+    assert _every_command(remote.watched) == {0}
+    remote.expect_clean()
+
+
+def _remote_refused(remote: Remote) -> None:
+    _refused(remote.watched)
+
+
+def _not_known(remote: Remote) -> None:
+    with closing(open_writable(remote.service.database)) as connection, transaction(connection):
+        assert Tokens(connection, now).revoke(remote.token[4:16])
+
+
+def _may_not_write(remote: Remote) -> None:
+    remote.watched.world.environ["GATEWAYS_TOKEN"] = remote.service.token("read")
+
+
+def _gone(remote: Remote) -> None:
+    assert remote.service.end() == 0
+
+
+def _for_another(remote: Remote) -> None:
+    target = remote.watched.world.settings["targets"]["production"]
+    target["url"] = "https://gateways.example.com"
+    remote.watched.world.write_settings()
+
+
+def _in_the_settings(remote: Remote) -> None:
+    target = remote.watched.world.settings["targets"]["production"]
+    target["token"] = {"env": LITERAL}
+    remote.watched.world.write_settings()
+    remote.watched.poisoned.add(remote.watched.world.root / "gateways.yaml")
+
+
+REMOTE_FAILURES: dict[str, Callable[[Remote], None]] = {
+    "the mail server refuses": _remote_refused,
+    "a revoked token": _not_known,
+    "a token that may only look": _may_not_write,
+    "a service that has ended": _gone,
+    "a token for another address": _for_another,
+    "a token in the settings": _in_the_settings,
+}
+
+
+@pytest.mark.parametrize("name", REMOTE_FAILURES)
+def test_failure_on_a_service(remote: Remote, name: str) -> None:
+    """A37."""
+    REMOTE_FAILURES[name](remote)
+    codes = _every_command(remote.watched)
+    assert codes - {0}, "something fails"
+    assert 1 not in codes
+    remote.expect_clean()

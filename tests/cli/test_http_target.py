@@ -275,7 +275,7 @@ def test_killed_at_any_request_one_more_run_converges(
             )
             again = apply(world, "--lock-timeout", "10", "--max-disconnects", "9")
             assert again.code == 0, f"killed at {call} {nth}: {again.err}"
-            assert changes(world) == []
+            assert changes(world) == [], inside(world, "status").out
             rounds += 1
             done = there.actions()
             assert done.count((name, "create")) == 1

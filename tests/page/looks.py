@@ -111,7 +111,7 @@ async def look(
 ) -> AsyncIterator[Look]:
     """A page that is still empty; `through` is where the service is seen, if not where it is."""
     context: BrowserContext = await browser.new_context(**{"viewport": WIDE, **options})
-    context.set_default_timeout(8_000)
+    context.set_default_timeout(20_000)
     page = await context.new_page()
     looks = Look(page, on, through or on.running.url)
     page.on("pageerror", lambda error: looks.wrong.append(f"error: {error}"))

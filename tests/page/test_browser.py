@@ -2,16 +2,17 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from reconciler.clock import now
+from reconciler.clock import now, stamp
 from reconciler.model import Actor, Cause, Failure, FailureKind
 from reconciler.service.access import Tokens
+from reconciler.service.http.page.words import relative
 from reconciler.service.store import Store
 from reconciler.service.supervisor.facts import Facts
 from tests.page.cable import cable
@@ -26,6 +27,8 @@ from tests.page.world import (
     stage,
     status,
 )
+
+HTML = "text/html"
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -214,6 +217,41 @@ async def test_a_visit_that_ends_leads_back_to_signing_in(browser: Browser, tmp_
         await on.service.write(lambda found: Tokens(found, on.service.clock).revoke(token))
         await expect(looks.page.get_by_label("Access token")).to_be_visible()
         assert looks.page.url == on.running.url + "/login?status=succeeded"
+
+
+async def test_a_link_from_elsewhere_leads_to_the_view(browser: Browser, tmp_path: Path) -> None:
+    """The browser keeps the cookie back on the way from another site, and no second sign-in."""
+    async with stage(tmp_path) as on, look(browser, on) as looks:
+        await with_three(on)
+        await looks.come("read")
+        page = looks.page
+        link = f'<a href="{on.running.url}/?status=failed">look at this</a>'
+        there = "http://elsewhere.test/"
+        await page.route(f"{there}**", lambda asked: asked.fulfill(body=link, content_type=HTML))
+        await page.goto(there)
+        await page.get_by_role("link", name="look at this").click()
+        await expect(page.locator("#rows tr")).to_have_count(1)
+        assert page.url == on.running.url + "/?status=failed"
+        looks.hosts.discard("elsewhere.test")
+
+
+async def test_script_and_server_tell_time_in_the_same_words(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with stage(tmp_path) as on, look(browser, on) as looks:
+        await looks.come("read")
+        at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+        steps = (0, 4, 5, 59, 60, 3599, 3600, 7200, 86_399, 86_400, 172_800, 10**8)
+        moments = [stamp(at + timedelta(seconds=sign * one)) for one in steps for sign in (1, -1)]
+        said = await looks.page.evaluate(
+            """async ([moments, now]) => {
+              const main = document.querySelector("script[type=module]").src;
+              const { relative } = await import(main.replace("main.js", "times.js"));
+              return moments.map((one) => relative(one, Date.parse(now)));
+            }""",
+            [moments, stamp(at)],
+        )
+        assert said == [relative(one, at) for one in moments]
 
 
 async def test_a_lost_connection_is_told_and_made_up_for(browser: Browser, tmp_path: Path) -> None:

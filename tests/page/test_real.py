@@ -71,4 +71,4 @@ async def test_sessions_mail_and_buttons(browser: Browser, tmp_path: Path) -> No
         await expect(out.locator("td.mail")).to_contain_text("1 waiting")
         await server.stop()
         await expect(row.locator(".badge")).to_have_text("Failed")
-        await expect(row).to_contain_text("Next attempt in")
+        await expect(row).to_contain_text("Next attempt")

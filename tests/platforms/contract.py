@@ -21,17 +21,20 @@ from reconciler.model import (
     DesiredGateway,
     EncryptionMode,
     FailureKind,
+    FieldChange,
     Fingerprint,
     Gateway,
     Place,
     ProtocolType,
     ReceiveFrom,
     Secret,
+    SecretChange,
+    SecretState,
     State,
     StatusState,
     WhenFailed,
 )
-from reconciler.platforms import Platform, Write
+from reconciler.platforms import HISTORY_KEPT, Platform, Write
 from tests import certs
 
 USER = "agent@example.com"
@@ -551,6 +554,44 @@ class PlatformContract:
         assert adopted.status == before.status
         other = await ours.adopt(wanted(desired.gateway, "another"), write(adopted.revision))
         assert other.status.state is StatusState.CONNECTING
+
+    # history
+
+    async def test_history_tells_who_did_what_and_no_password(
+        self, platforms: Platforms, server: MailServer
+    ) -> None:
+        ours, theirs = platforms(), platforms(owner="theirs")
+        assert await ours.history(["support-out"]) == {}
+        before = await connected(ours, wanted(on(server)))
+        bob = Actor("bob", "c0ffee-dirty", "run-2")
+        labelled = wanted(replace(before.gateway, labels=(("env", "test"),)), "another")
+        await ours.edit(labelled, replace(write(), actor=bob), reconnect=False)
+        await theirs.adopt(labelled, write())
+        await theirs.disconnect("support-out", write(), cause=Cause.BY_HAND)
+        await ours.create(wanted(on(server, "other")), write())
+        told = await platforms().history(["support-out", "absent"])
+        assert list(told) == ["support-out"]
+        created, edited, adopted, disconnected = told["support-out"]
+        assert (created.actor, created.commit, created.run) == ("alice", "c0ffee", "run-1")
+        assert FieldChange("host", None, "127.0.0.1") in created.changes
+        assert SecretChange("user_password", SecretState.SET) in created.changes
+        assert (edited.actor, edited.commit, edited.action) == ("bob", "c0ffee-dirty", "edit")
+        assert edited.changes == (
+            FieldChange("labels", {}, {"env": "test"}),
+            SecretChange("user_password", SecretState.ROTATED),
+        )
+        assert adopted.changes == (FieldChange("owner", "ours", "theirs"),)
+        assert (disconnected.action, disconnected.changes) == ("disconnect", ())
+        assert created.at <= edited.at <= adopted.at <= disconnected.at
+        assert PASSWORD not in repr(told)
+
+    async def test_history_keeps_the_latest(self, platform: Platform, server: MailServer) -> None:
+        await platform.create(wanted(on(server)), write())
+        for number in range(HISTORY_KEPT):
+            by = replace(write(), actor=Actor(f"actor-{number}"))
+            await platform.rebuild("support-out", by)
+        (told,) = (await platform.history(["support-out"])).values()
+        assert [one.actor for one in told] == [f"actor-{n}" for n in range(HISTORY_KEPT)]
 
     # revisions and repeated writes
 

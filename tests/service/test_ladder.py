@@ -7,6 +7,7 @@ import pytest
 from reconciler.model import EncryptionMode, Ladder, ProtocolType, Secret
 from reconciler.service.ladder import RUNGS, climb
 from reconciler.service.sessions import SessionError, session_for
+from reconciler.service.sessions.base import Phase
 from tests.rig import MailRig
 from tests.rig.certificates import Authority
 from tests.rig.faces import EXPIRED, NO_STARTTLS, OTHER_NAME
@@ -58,7 +59,7 @@ async def test_to_the_top(rig: MailRig, way: Way) -> None:
 async def test_without_login_nothing_secret_is_sent(rig: MailRig, way: Way) -> None:
     async with tapped(rig.ports[PORTS[way]]) as tap:
         gateway = make_gateway(*way, tap.port, anchor=rig.authority.certificate)
-        ladder = await climb(gateway, PASSWORD, login=False, now=now())
+        ladder = await climb(gateway, PASSWORD, up_to=Phase.CAPABILITIES, now=now())
     assert states(ladder) == ("oossos" if way[1] is NONE else "ooowos")
     assert ladder.reached_the_top
     assert b"AUTH PLAIN " not in tap.sent
@@ -69,7 +70,7 @@ async def test_without_login_nothing_secret_is_sent(rig: MailRig, way: Way) -> N
 @pytest.mark.parametrize(("days", "state"), [(-60, "o"), (-1, "o"), (1, "w"), (28, "w")])
 async def test_expiry_is_measured_from_now(rig: MailRig, days: int, state: str) -> None:
     gateway = make_gateway(IMAP, TLS, rig.ports["imaps"], anchor=rig.authority.certificate)
-    ladder = await climb(gateway, None, login=False, now=now() + timedelta(days=days))
+    ladder = await climb(gateway, None, up_to=Phase.CAPABILITIES, now=now() + timedelta(days=days))
     assert states(ladder)[3] == state
     assert f"in {29 - days} days" in ladder.rungs[3].detail
 

@@ -133,6 +133,16 @@ _VALUES: Final = (
         "Add the secret fingerprint_key, 32 random bytes in base64, to one of the secrets files.",
     ),
     Rule(
+        "secrets-file-keys",
+        _W,
+        "The secrets file has other keys than before",
+        "Whoever can read the file may have changed, and every ciphertext in it may have, so that"
+        " nobody without a key can tell which passwords did. Reported by plan --policy-from where"
+        " no key is at hand.",
+        "See whether the recipients are those that they should be. sops rotate and sops updatekeys"
+        " do this; so does whoever writes the whole file anew.",
+    ),
+    Rule(
         "weak-fingerprint-key",
         _W,
         "The fingerprint key is too short",

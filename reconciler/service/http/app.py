@@ -7,6 +7,7 @@ from aiohttp import HttpVersion11, web
 
 from reconciler.service.http import (
     changes,
+    contract,
     document,
     gateways,
     inbox,
@@ -47,6 +48,7 @@ def make_app(site: Site) -> web.Application:
     app.on_shutdown.append(_close)
     app.on_cleanup.append(_clean_up)
     app[SITE] = site
+    contract.document()  # read now, when nobody waits for it
     guard = Guard(site)
     add = partial(app.router.add_route, expect_handler=_expect)
     for route in ROUTES:

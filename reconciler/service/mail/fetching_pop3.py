@@ -79,8 +79,11 @@ class Fetching:
         whole = True
         for number in numbers:
             identity = called[number]
-            if reason := await self._left(identity, sizes.get(number, 0)):
-                await self._leave(number, identity, sizes.get(number, 0), reason)
+            size = sizes.get(number, 0)
+            if size > PIECE:
+                await self._keep_waiting()  # they need not wait for what may be refused room
+            if reason := await self._left(identity, size):
+                await self._leave(number, identity, size, reason)
             else:
                 whole &= await self._one(number, identity, resync=resync)
             if asyncio.get_running_loop().time() > self._until:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from reconciler.messages import AttachedPart, MessageView
-from reconciler.service.mail.inbox import CANNOT_BE_READ, MAX_READINGS, Inbox, Kept
+from reconciler.service.mail.inbox import CANNOT_BE_READ, MAX_READINGS, PIECE, Inbox, Kept
 from reconciler.service.mail.parsing import MAX_SECONDS, MAX_TEXT
 from reconciler.service.service import Service
 
@@ -84,11 +84,14 @@ class Reader:
             return
         with suppress(ProcessLookupError):
             process.kill()
+        assert process.stdin  # noqa: S101 - both are pipes
+        assert process.stdout  # noqa: S101
+        process.stdin.close()
+        while await process.stdout.read(PIECE):
+            pass  # a pipe is closed once its end was read
         await process.wait()
-        if process.stdin:
-            process.stdin.close()
-            with suppress(OSError):
-                await process.stdin.wait_closed()
+        with suppress(OSError):
+            await process.stdin.wait_closed()
 
 
 class Readers:

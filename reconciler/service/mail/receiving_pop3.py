@@ -48,7 +48,8 @@ async def receive_pop3(held: Held) -> float:
         raise
     except PlatformUnavailable as error:
         held.session.wire.usable = False  # a message may be half read
-        logger.warning("nothing is fetched for %s now: %s", held.name, error.message)
+        extra = {"tenant": held.tenant, "gateway": held.name}
+        logger.warning("%s: nothing is fetched now: %s", held.name, error.message, extra=extra)
         return settings.pause_seconds
     return settings.poll_seconds if finished else REOPEN_SECONDS
 

@@ -3,14 +3,10 @@
 A message is claimed, on disk, before any of it goes out, and noted just before its end does. So
 whatever happens to this process or the connection, it is known of every message whether it was
 handed over; where it was and the answer is not known, it is never sent again by itself.
-
-Several messages are claimed at once, and the next of them while these go out, so that waiting for
-the disk and waiting for the server happen at the same time.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
@@ -18,6 +14,7 @@ from typing import Final
 from reconciler.errors import PlatformUnavailable
 from reconciler.service.mail.attempts import Attempts
 from reconciler.service.mail.queue import Claimed
+from reconciler.service.mail.supply import Supply
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.sessions.sasl import server_busy
@@ -26,9 +23,6 @@ from reconciler.service.sessions.transfer import Manner, Transfer
 from reconciler.service.work import Held
 
 logger = logging.getLogger("gateways.sending")
-
-LOT: Final = 8
-"""How many messages are claimed at once: enough to send while the next are claimed."""
 
 _STALE_SECONDS: Final = 5.0
 """A session that has been quiet for so long may have been closed by the server, as many do."""
@@ -71,10 +65,11 @@ class Sender:
         self._service = held.service
         self._settings = held.service.settings.outbox
         self._attempts = Attempts(held.service, held.tenant, held.name)
+        self._supply = Supply(self._attempts, lambda: len(self._heard), self._get_help)
         self._heard: dict[MailSession, float] = {}
-        self._claims: set[asyncio.Task[deque[Claimed]]] = set()
         self._helpers: set[asyncio.Task[None]] = set()
         self._no_help_before = 0.0
+        self._ends = False
 
     async def run(self, *, once: bool = False) -> float:
         try:
@@ -83,13 +78,15 @@ class Sender:
         except _Again as again:
             return again.seconds
         except PlatformUnavailable:
+            if once:
+                raise
             return _NO_DISK_SECONDS
         finally:
+            self._ends = True
             for helper in self._helpers:
                 helper.cancel()
-            under_way = [*self._helpers, *self._claims]
-            if under_way:
-                await asyncio.wait(under_way)
+            await self._helped()
+            await self._supply.close()
             await self._attempts.finish()
 
     async def _keep_sending(self, session: MailSession, *, once: bool) -> float:
@@ -98,27 +95,30 @@ class Sender:
         quiet = 0
         while quiet < _QUIET_LIMIT:
             self._held.wake.clear()
-            lot, wait = await self._claim_due()
-            if lot:
-                await self._send_all(session, lot)
+            if await self._send_all(session):
                 quiet = 0
             elif once:
-                if self._helpers:
-                    await asyncio.wait(self._helpers)
+                await self._helped()
                 break
-            elif await self._nothing_comes(session, wait):
+            elif await self._nothing_comes(session):
                 quiet += 1
                 await self._keep_alive(session)
         return 0.0
 
-    async def _nothing_comes(self, session: MailSession, wait: float) -> bool:
+    async def _helped(self) -> None:
+        if self._helpers:
+            await asyncio.wait(self._helpers)
+
+    async def _nothing_comes(self, session: MailSession) -> bool:
         """Wait until there may be something to send; True if the session needs a sign of life."""
         loop = asyncio.get_running_loop()
         alive = self._heard[session] + self._settings.keep_alive - loop.time()
+        due = await self._attempts.next_due()
+        wait = alive if due is None else min(due, alive)
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(wait, alive))):
+            async with asyncio.timeout(max(0.0, wait)):
                 await self._held.wake.wait()
-        return not self._held.wake.is_set() and alive <= wait
+        return not self._held.wake.is_set() and wait == alive
 
     async def _keep_alive(self, session: MailSession) -> None:
         try:
@@ -130,66 +130,31 @@ class Sender:
     def _hears(self, session: MailSession) -> None:
         self._heard[session] = asyncio.get_running_loop().time()
 
-    # claiming
-
-    async def _claim_due(self) -> tuple[deque[Claimed], float]:
-        """What is due, if anything is; else the seconds until something will be."""
-        try:
-            wait = await self._attempts.next_due()
-            if wait is None:
-                return deque(), self._settings.keep_alive
-            return (deque(), wait) if wait > 0 else (await self._attempts.claim(LOT), 0.0)
-        except PlatformUnavailable:
-            return deque(), _NO_DISK_SECONDS
-
-    def _claim_more(self) -> asyncio.Task[deque[Claimed]]:
-        """While a lot goes out; whoever does not take the result gives it back."""
-        task = asyncio.create_task(self._attempts.claim(LOT))
-        self._claims.add(task)
-        task.add_done_callback(self._claims.discard)
-        return task
-
-    def _leave(self, lot: deque[Claimed], more: asyncio.Task[deque[Claimed]] | None) -> None:
-        self._attempts.put_back(lot)
-        if more:
-            more.add_done_callback(self._give_back)
-
-    def _give_back(self, claim: asyncio.Task[deque[Claimed]]) -> None:
-        if not claim.cancelled() and claim.exception() is None:
-            self._attempts.put_back(claim.result())
-
     # sending
 
-    async def _send_all(self, session: SmtpSession, lot: deque[Claimed]) -> None:
-        """Send a lot, and then others until nothing is due."""
-        while lot:
-            more = self._claim_more() if len(lot) == LOT else None
+    async def _send_all(self, session: SmtpSession) -> bool:
+        """Send one message after the other until nothing is due; whether anything was."""
+        message = first = await self._supply.take()
+        while message:
+            following = self._supply.reserve()
             try:
-                while lot:
-                    message = lot.popleft()
-                    await self._send(session, message, _soon(lot))
-                if more:
-                    lot = await asyncio.shield(more)
-            except PlatformUnavailable:
-                self._leave(lot, more)
-                raise _Again(_NO_DISK_SECONDS) from None
+                await self._send(session, message, following)
             except BaseException:
-                self._leave(lot, more)
+                if following:
+                    self._supply.give_back(following)
                 raise
-            if len(lot) == LOT:
-                self._get_help()
-            elif not lot:
-                lot, _ = await self._claim_due()
+            message = following or await self._supply.take()
+        return first is not None
 
     async def _send(
-        self, session: SmtpSession, message: Claimed, following: Envelope | None
+        self, session: SmtpSession, message: Claimed, following: Claimed | None
     ) -> None:
         handovers, attempts = self._service.handovers, self._attempts
         number, attempt = message.number, message.waiting.attempts
         manner = Manner(
             lambda: handovers.note(number, attempt),
             careful=attempt > 0,
-            following=following,
+            following=_envelope(following) if following else None,
             farewell=self._settings.farewell,
         )
         transfer = Transfer(session, _envelope(message), manner)
@@ -236,7 +201,7 @@ class Sender:
     def _get_help(self) -> None:
         """Have another session send too, where the queue is long."""
         loop = asyncio.get_running_loop()
-        room = len(self._helpers) + 1 < self._settings.sessions
+        room = len(self._helpers) + 1 < self._settings.sessions and not self._ends
         if room and loop.time() >= self._no_help_before:
             helper = asyncio.create_task(self._help())
             self._helpers.add(helper)
@@ -248,12 +213,11 @@ class Sender:
             async with self._held.another() as session:
                 assert isinstance(session, SmtpSession)  # noqa: S101 - as above
                 self._hears(session)
-                lot, _ = await self._claim_due()
                 try:
-                    await self._send_all(session, lot)
+                    await self._send_all(session)
                 finally:
                     del self._heard[session]
-        except (SessionError, _Again):
+        except (SessionError, _Again, PlatformUnavailable):
             self._no_help_before = asyncio.get_running_loop().time() + _NO_HELP_SECONDS
         except Exception as error:  # noqa: BLE001 - the first session goes on without it
             logger.error("a helping session ended: %s", type(error).__name__)  # noqa: TRY400
@@ -261,10 +225,3 @@ class Sender:
 
 def _envelope(message: Claimed) -> Envelope:
     return Envelope(message.sender, message.addresses, message.waiting.size, message.utf8)
-
-
-def _soon(lot: deque[Claimed]) -> Envelope | None:
-    """The envelope of the next message, unless that one asks for special care."""
-    if not lot or lot[0].utf8 or lot[0].waiting.attempts:
-        return None
-    return _envelope(lot[0])

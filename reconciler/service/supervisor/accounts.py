@@ -58,7 +58,7 @@ class Account:
         self.sessions = 0
         self._under_way = 0
         self.uncounted = 0
-        self.good: set[str] = set()
+        self.good: tuple[str, ...] = ()
         self._refused_at = -inf
         self._refusal: Hold | None = None
         self._limit: tuple[int, Hold] | None = None
@@ -71,7 +71,8 @@ class Account:
         Where it works for another gateway, a refusal is hardly about user and password: then the
         last attempt is kept for that one, unless a person asks for it.
         """
-        kept = 1 if self.good - {gateway} and asked_at <= self._refused_at else 0
+        elsewhere = any(one != gateway for one in self.good)
+        kept = 1 if elsewhere and asked_at <= self._refused_at else 0
         return self.refused < MAX_REFUSALS - kept
 
     def hold(self, asked_at: float) -> Hold | None:
@@ -110,12 +111,17 @@ class Account:
 
     def works(self, gateway: str) -> None:
         self.worked = True
-        self.good.add(gateway)
+        if gateway not in self.good:
+            self.good += (gateway,)
+
+    def left(self, gateway: str) -> None:
+        """It no longer works for this gateway, or is no longer its."""
+        self.good = tuple(one for one in self.good if one != gateway)
 
     def refuse(self, gateway: str, failure: Failure, seconds: float) -> None:
         now = asyncio.get_running_loop().time()
         self.refused += 1
-        self.good.discard(gateway)
+        self.left(gateway)
         self._refused_at = now
         self._refusal = Hold(Waiting.REFUSED, now + seconds, failure)
 

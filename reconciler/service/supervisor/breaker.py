@@ -33,11 +33,11 @@ class Stale(Exception):
 
 
 def probe_seconds(failures: int, outage: float) -> float:
-    """Seconds until the next attempt for all: up to 20, but as the outage lasts up to 300.
+    """Seconds until the next attempt for all: up to 15, but as the outage lasts up to 300.
 
-    What waits for the end of an outage waits a thirtieth of its length at most.
+    What waits for the end of a long outage waits a fortieth of its length at most.
     """
-    most = min(2.0 ** min(failures - 1, 16), max(20.0, outage / 30), 300.0)
+    most = min(2.0 ** min(failures - 1, 16), max(15.0, outage / 40), 300.0)
     return random.uniform(0, most)  # noqa: S311 - spreads load
 
 

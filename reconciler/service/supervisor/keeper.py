@@ -92,14 +92,14 @@ class Keeper:
         self._unsaved: Callable[[Status, str], Status] | None = None
         self._wish: Wish | None = None
         self._life: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: tuple[asyncio.Task[None], ...] = ()
 
     # what the supervisor calls
 
     def start(self) -> None:
         """Begin a life; its session is opened once the one before has ended."""
         if self.actual.status.state is not StatusState.DISCONNECTED:
-            self._life = asyncio.create_task(self._live(frozenset(self._closing)))
+            self._life = asyncio.create_task(self._live(self.closing))
 
     def changed(self, actual: ActualGateway) -> None:
         """The gateway was written: end the session, make it anew, or tell its work."""
@@ -108,7 +108,7 @@ class Keeper:
         if actual.status.state is StatusState.DISCONNECTED:
             self.stop()
             if self._wish:
-                self._wish.account.good.discard(self.key.gateway)
+                self._wish.account.left(self.key.gateway)
             self._wish = None
         elif actual.revision == before.revision:
             self.actual = before
@@ -134,14 +134,14 @@ class Keeper:
         life, self._life = self._life, None
         if life is None or life.done():
             return
-        self._closing.add(life)
-        life.add_done_callback(self._closing.discard)
+        self._closing = (*self.closing, life)
         life.cancel()
 
     @property
-    def closing(self) -> frozenset[asyncio.Task[None]]:
+    def closing(self) -> tuple[asyncio.Task[None], ...]:
         """Lives that are about to end."""
-        return frozenset(self._closing)
+        self._closing = tuple(life for life in self._closing if not life.done())
+        return self._closing
 
     async def save(self) -> None:
         """Store a status that could not be stored when it came about."""
@@ -150,7 +150,7 @@ class Keeper:
 
     # the life
 
-    async def _live(self, earlier: frozenset[asyncio.Task[None]]) -> None:
+    async def _live(self, earlier: tuple[asyncio.Task[None], ...]) -> None:
         if earlier:
             await asyncio.wait(earlier)
         while True:

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-_WINDOW: Final = 1.02
+_WINDOW: Final = 1.07
 """Seconds; a little more than one, since on the way to the server connections draw together."""
 _EVEN: Final = 1.01
 """How much slower than the limit the even pace is, so that the window is hardly ever felt."""

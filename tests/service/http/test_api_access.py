@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from reconciler.clock import now
 from reconciler.service.access import Role, Tokens
 from reconciler.service.database import open_beside
@@ -98,25 +96,26 @@ async def test_a_button_is_for_operators_and_the_rest_is_not(tmp_path: Path) -> 
         assert (await operator.write("POST", path, body)).status == 200
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_of_another_tenant_there_is_nothing(tmp_path: Path, route: Route) -> None:
+async def test_of_another_tenant_there_is_nothing(tmp_path: Path) -> None:
     """A35: what another tenant has is answered like what nobody has, and stays as it is."""
     async with running(tmp_path) as run:
         ours = await api(run)
         await ours.create("ours")
         lock = (await ours.call("POST", "/v1/lock", {"actor": ACTOR})).data["id"]
         before = (await ours.get("/v1/gateways")).body
-        role = "send" if route.role is Role.SEND else "apply"
-        stranger = await api(run, role, tenant=THEIRS)
-        answer = await asked(stranger, route, one=lock)
-        nobodys = await asked(stranger, route, name="absent", one=f"7-{'0' * 32}")
-        if route.path in OWN_ANSWERS:
-            assert b"mail.example.com" not in answer.body
-        elif route.path == "/v1/webhooks":
-            assert answer.status in {200, 201}
-        else:
-            assert answer.status == nobodys.status == 404
-            assert shape(answer, "ours") == shape(nobodys, "absent")
+        strangers = {role: await api(run, role.value, tenant=THEIRS) for role in Role}
+        for route in ROUTES:
+            stranger = strangers[Role.SEND if route.role is Role.SEND else Role.APPLY]
+            answer = await asked(stranger, route, one=lock)
+            nobodys = await asked(stranger, route, name="absent", one=f"7-{'0' * 32}")
+            where = f"{route.method} {route.path}"
+            if route.path in OWN_ANSWERS:
+                assert b"mail.example.com" not in answer.body, where
+            elif route.path == "/v1/webhooks":
+                assert answer.status in {200, 201}
+            else:
+                assert answer.status == nobodys.status == 404, where
+                assert shape(answer, "ours") == shape(nobodys, "absent"), where
         assert (await ours.get("/v1/gateways")).body == before
         assert (await ours.call("PUT", f"/v1/lock/{lock}")).status == 200
 
@@ -245,14 +244,14 @@ def everything_in(folder: Path) -> bytes:
 
 async def test_a_token_may_ask_so_often_and_no_more(tmp_path: Path) -> None:
     """A40: and is told when to ask again; another token is not held up."""
-    limits = HttpSettings(rate=0.5, burst=3)
+    limits = HttpSettings(rate=0.01, burst=3)
     async with running(tmp_path, limits=limits) as run:
         caller, other = await api(run), await api(run)
         statuses = [(await caller.get("/v1/gateways")).status for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
         refused = await caller.get("/v1/gateways")
         assert refused.slug == "too-many-requests"
-        assert 1 <= int(refused.headers["Retry-After"]) <= 2
+        assert 50 <= int(refused.headers["Retry-After"]) <= 101
         assert (await other.get("/v1/gateways")).status == 200
 
 
@@ -267,7 +266,7 @@ async def test_what_was_used_up_comes_back(tmp_path: Path) -> None:
 
 async def test_so_many_requests_of_a_token_are_under_way_and_no_more(tmp_path: Path) -> None:
     """A40: who opens a thousand requests that wait does not hold up his colleagues."""
-    limits = HttpSettings(at_once=2, body_seconds=1)
+    limits = HttpSettings(at_once=2, body_seconds=2)
     async with running(tmp_path, limits=limits) as run:
         caller, other = await api(run), await api(run)
         waiting = [asyncio.create_task(send_slowly(caller)) for _ in range(2)]

@@ -119,24 +119,15 @@ async def test_a_page_may_be_asked_for_again(tmp_path: Path) -> None:
         assert (await caller.get(f"/v1/gateways?limit=1&cursor={cursor}")).body == once.body
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=0",
-        "limit=10001",
-        "limit=-1",
-        "limit=x",
-        "limit=1e3",
-        "limit=٣",
-        "cursor=x",
-        "cursor=",
-    ],
-)
-async def test_parameters_that_are_none(tmp_path: Path, query: str) -> None:
+async def test_parameters_that_are_none(tmp_path: Path) -> None:
+    limits = ("0", "10001", "-1", "x", "1e3", "٣")
+    queries = [*(f"limit={one}" for one in limits), "cursor=x", "cursor="]
     async with running(tmp_path) as run:
-        answer = await (await api(run)).get(f"/v1/gateways?{query}")
-        assert (answer.status, answer.slug) == (400, "invalid")
-        assert answer.data["errors"][0]["field"] == query.partition("=")[0]
+        caller = await api(run)
+        for query in queries:
+            answer = await caller.get(f"/v1/gateways?{query}")
+            assert (answer.status, answer.slug) == (400, "invalid"), query
+            assert answer.data["errors"][0]["field"] == query.partition("=")[0]
 
 
 async def test_a_change_is_seen_by_the_next_reader(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from tests.service.http.api import ACTOR, Api, api, fresh_key
 from tests.service.running import Running, running
 
@@ -28,7 +26,6 @@ async def test_one_holds_it_and_the_others_are_told_who(tmp_path: Path) -> None:
         lock = await taken(caller)
         held = await other.call("POST", "/v1/lock", BOB)
         assert (held.status, held.slug, held.data["holder"]) == (423, "locked", "alice")
-        assert held.data["since"] in {held.data["since"], ""}
         assert lock not in held.body.decode()
         assert (await caller.call("PUT", f"/v1/lock/{lock}")).data["id"] == lock
         assert (await caller.call("DELETE", f"/v1/lock/{lock}")).status == 204
@@ -85,15 +82,15 @@ async def test_it_ends_with_its_lease(tmp_path: Path) -> None:
         assert (await caller.call("PUT", f"/v1/lock/{following.data['id']}")).status == 200
 
 
-@pytest.mark.parametrize("lock", ["1", "x", "1-" + "0" * 32, "1-" + "0" * 31, "0-", "%20"])
-async def test_a_lock_that_is_none(tmp_path: Path, lock: str) -> None:
+async def test_a_lock_that_is_none(tmp_path: Path) -> None:
     """A41: nobody ends or renews a lock whose id he does not know."""
     async with running(tmp_path) as run:
         caller = await api(run)
         held = await taken(caller)
-        assert (await caller.call("PUT", f"/v1/lock/{lock}")).slug == "lock-lost"
-        assert (await caller.call("DELETE", f"/v1/lock/{lock}")).status in {204, 423}
-        assert (await caller.create(Gateways_Lock=lock)).slug == "lock-lost"
+        for lock in ("1", "x", "1-" + "0" * 32, "1-" + "0" * 31, "0-", "%20"):
+            assert (await caller.call("PUT", f"/v1/lock/{lock}")).slug == "lock-lost"
+            assert (await caller.call("DELETE", f"/v1/lock/{lock}")).status in {204, 423}
+            assert (await caller.create(Gateways_Lock=lock)).slug == "lock-lost"
         assert (await caller.call("PUT", f"/v1/lock/{held}")).status == 200
 
 

@@ -77,7 +77,8 @@ CORPUS: dict[str, bytes] = {
         b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogeA=="
     ),
     "delivery status": (
-        b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\nAction: failed\r\n"
+        b"Content-Type: message/delivery-status\r\n\r\n"
+        b"Reporting-MTA: dns; x\r\n\r\nAction: failed\r\n"
     ),
     "partial": b"Content-Type: message/partial; number=1; total=99999999; id=x\r\n\r\nx",
 }

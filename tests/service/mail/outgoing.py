@@ -180,6 +180,7 @@ class Office:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[asyncio.Task[None]]:
         """Sessions are opened and worked with for as long as this lasts."""
+        self.held = None
         task = asyncio.create_task(self.keep_working())
         try:
             yield task

@@ -93,7 +93,7 @@ async def test_text_of_no_charset_is_in_that_of_the_gateway() -> None:
 
 
 async def test_the_corpus_is_read_or_said_to_be_unreadable() -> None:
-    """A31, G20: whatever it is, there is an answer, in time, and the next message has one as well."""
+    """A31, G20: whatever it is, there is an answer in time, and one for the next message."""
     reader = Reader()
     unreadable = []
     try:
@@ -193,14 +193,12 @@ parsing.serve(os.fdopen(0, "rb"), os.fdopen(1, "wb"))
 
 
 async def kept_of(found: Desk, subject: str) -> Kept:
-    for message in await found.messages():
-        if message.subject == subject:
-            kept = await found.service.look(
-                lambda connection: Inbox(connection, TENANT).find(NAME, message.id)
-            )
-            assert kept
-            return kept
-    raise AssertionError(subject)
+    (message,) = [one for one in await found.messages() if one.subject == subject]
+    kept = await found.service.look(
+        lambda connection: Inbox(connection, TENANT).find(NAME, message.id)
+    )
+    assert kept
+    return kept
 
 
 async def test_poison_is_tried_three_times_and_then_left_alone(tmp_path: Path) -> None:
@@ -236,8 +234,8 @@ async def test_who_gives_up_waiting_has_used_no_attempt(tmp_path: Path) -> None:
     gateway = make_gateway(IMAP, NONE, 1, host="127.0.0.1")
     async with desk(tmp_path, gateway, RIG_PASSWORD) as found:
         await found.execute(
-            "INSERT INTO inbox (tenant, id, gateway, position, received_at, size, complete, parsed) "
-            "VALUES (?, 'x', ?, 1, '', 0, 1, ?)",
+            "INSERT INTO inbox (tenant, id, gateway, position, received_at, size, complete, "
+            "parsed) VALUES (?, 'x', ?, 1, '', 0, 1, ?)",
             TENANT,
             NAME,
             '{"from":"","to":[],"subject":"y","message_id":"","in_reply_to":"","defects":[]}',

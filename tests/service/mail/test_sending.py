@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.clock import now
-from reconciler.messages import MessageState, RecipientState, SentMessage
+from reconciler.messages import MessageState, SentMessage
 from reconciler.model import EncryptionMode, Gateway, ProtocolType, Secret
 from reconciler.service.mail import sending
 from reconciler.service.mail.aging import age
@@ -64,6 +65,12 @@ async def desk(
             yield running, server
 
 
+async def heard(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+
+
 def states(sent: SentMessage) -> list[str]:
     return [one.state.value for one in sent.recipients]
 
@@ -109,9 +116,9 @@ async def test_only_what_is_offered_is_used(tmp_path: Path, offers: tuple[str, .
 async def test_in_the_order_of_acceptance(tmp_path: Path) -> None:
     async with desk(tmp_path) as (running, server):
         for number in range(40):
-            last = await running.accept(message(ANN, subject=f"number {number:02}"), f"{number}")
+            await running.accept(message(ANN, subject=f"number {number:02}"), f"{number}")
         async with running.working():
-            await running.until_state(last.id, MessageState.SENT)
+            await heard(lambda: len(server.messages) == 40)
         found = [re.search(rb"number (\d+)", one.raw) for one in server.messages]
         assert [int(one[1]) for one in found if one] == list(range(40))
         assert server.connections == 1
@@ -132,7 +139,7 @@ def refusing(**replies: str) -> Callable[[str], str]:
 
 @pytest.mark.parametrize("pipelining", [True, False])
 async def test_each_recipient_has_its_own_fate(tmp_path: Path, *, pipelining: bool) -> None:
-    """G7: accepted ones once, refused ones never again, the others in a transaction of their own."""
+    """G7: accepted ones once, refused ones never again, others in a transaction of their own."""
     offers = ("PIPELINING",) if pipelining else ()
     script = Script(offers, recipient=refusing(bob="450 4.2.0 later", eve="550 5.1.1 unknown"))
     clock = Later()
@@ -198,7 +205,7 @@ async def test_what_a_reply_means(
 async def test_a_goodbye_or_nonsense_is_for_now(tmp_path: Path, step: str, reply: str) -> None:
     """G6: the session ends; the message is tried again later, unless the server may have it."""
     script = Script(offers=())
-    setattr(script, step, f"{reply}\n{CUT}" if reply == "250-half" else reply)
+    setattr(script, step, reply + CUT if reply == "250-half" else reply)
     async with desk(tmp_path, script) as (running, server):
         accepted = await running.accept(message(ANN), "key")
         async with running.working():
@@ -210,7 +217,8 @@ async def test_a_goodbye_or_nonsense_is_for_now(tmp_path: Path, step: str, reply
             after = await running.accept(message(BOB), "after")
             await running.until_state(after.id, MessageState.SENT)
         assert server.connections >= 2
-        assert [one.recipients for one in server.messages] == [[BOB]]
+        kept = [[ANN]] if doubtful and reply.startswith("250") else []
+        assert [one.recipients for one in server.messages] == [*kept, [BOB]]
 
 
 # cut off
@@ -256,9 +264,10 @@ async def test_cut_before_the_end_is_tried_again(tmp_path: Path, step: str) -> N
 
 async def test_cut_in_the_middle_of_the_content_is_tried_again(tmp_path: Path) -> None:
     clock = Later()
-    text = "line after line\n" * 100_000
+    text = "line after line\n" * 500_000
     script = Script(cut_after_content_bytes=100_000)
-    async with desk(tmp_path, script, clock=clock) as (running, server):
+    patient = replace(HASTY, verdict=15)
+    async with desk(tmp_path, script, clock=clock, deadlines=patient) as (running, server):
         accepted = await running.accept(message(ANN, text=text), "key")
         async with running.working():
             sent = await running.until(accepted.id, attempted)
@@ -310,12 +319,21 @@ async def test_another_session_goes_on_beside_a_stuck_one(tmp_path: Path) -> Non
         numbers = [(await running.accept(message(ANN), f"{n}")).id for n in range(60)]
         async with running.working():
             started = asyncio.get_running_loop().time()
-            for one in numbers[16:]:
-                await running.until_state(one, MessageState.SENT)
+            while states_of(await all_of(running, numbers)) != {"sent": 58, "queued": 2}:
+                await asyncio.sleep(0.05)
             assert asyncio.get_running_loop().time() - started < 5
-            assert (await running.sent(numbers[0])).state is MessageState.QUEUED
-            await running.until_state(numbers[0], MessageState.UNKNOWN)
+            while states_of(await all_of(running, numbers)) != {"sent": 59, "unknown": 1}:
+                await asyncio.sleep(0.05)
         assert server.connections <= 4
+        assert len(server.messages) == 60
+
+
+async def all_of(running: Office, numbers: list[str]) -> list[SentMessage]:
+    return [await running.sent(one) for one in numbers]
+
+
+def states_of(found: list[SentMessage]) -> dict[str, int]:
+    return dict(Counter(one.state.value for one in found))
 
 
 # extensions
@@ -473,17 +491,18 @@ async def test_disconnected_while_it_waits_it_is_held(tmp_path: Path) -> None:
 async def test_stopped_at_any_moment_each_message_is_sent_once(tmp_path: Path) -> None:
     """G40, G35: what is under way is finished or taken back; nothing is lost or sent twice."""
     async with desk(tmp_path, outbox={"sessions": 3}) as (running, server):
-        numbers = [(await running.accept(message(ANN), f"{n}")).id for n in range(200)]
-        for round_ in range(200):
+        numbers = [(await running.accept(message(ANN), f"{n}")).id for n in range(150)]
+        for rounds in range(60):
             async with running.working():
-                await asyncio.sleep(0.004 * (round_ % 7))
-            found = [(await running.sent(one)).state for one in numbers]
-            assert MessageState.UNKNOWN not in found
-            if set(found) == {MessageState.SENT}:
+                await running.until_open()
+                await asyncio.sleep(0.01 * (rounds % 8))
+            found = {(await running.sent(one)).state for one in numbers}
+            assert found <= {MessageState.QUEUED, MessageState.SENT}
+            if found == {MessageState.SENT}:
                 break
-        assert round_ > 5
+        assert rounds >= 3
         ids = [re.search(rb"Message-ID: (\S+)", one.raw) for one in server.messages]
-        assert len({one[1] for one in ids if one}) == len(ids) == 200
+        assert len({one[1] for one in ids if one}) == len(ids) == 150
 
 
 async def test_stopped_while_the_server_thinks_the_answer_is_waited_for(tmp_path: Path) -> None:
@@ -492,8 +511,7 @@ async def test_stopped_while_the_server_thinks_the_answer_is_waited_for(tmp_path
     async with desk(tmp_path, Script(before_content=slow)) as (running, server):
         accepted = await running.accept(message(ANN), "key")
         async with running.working():
-            while not server.heard("DATA"):
-                await asyncio.sleep(0.01)
+            await heard(lambda: bool(server.heard("DATA")))
             await asyncio.sleep(0.05)
             asyncio.get_running_loop().call_later(0.3, slow.set)
         sent = await running.sent(accepted.id)
@@ -509,8 +527,7 @@ async def test_stopped_while_the_server_thinks_for_too_long(tmp_path: Path) -> N
     ):
         accepted = await running.accept(message(ANN), "key")
         async with running.working():
-            while not server.messages:
-                await asyncio.sleep(0.01)
+            await heard(lambda: bool(server.messages))
         assert (await running.sent(accepted.id)).state is MessageState.UNKNOWN
 
 
@@ -544,9 +561,3 @@ async def test_it_is_tried_for_days_and_then_given_up(tmp_path: Path) -> None:
         assert sent.state is MessageState.FAILED
         assert answers(sent) == ["not sent within 5 days: 450 4.2.0 busy"]
         assert server.messages == []
-
-
-def test_no_rule_is_broken_by_the_size_of_a_lot() -> None:
-    """Small enough that what a dead machine leaves in doubt can be looked at by a person."""
-    assert 2 * sending.LOT <= 16
-    assert RecipientState.UNKNOWN

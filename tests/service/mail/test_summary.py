@@ -153,10 +153,10 @@ def test_any_bytes_in_any_charset_become_text(raw: bytes, label: str, fallback: 
 
 
 def test_no_label_is_remembered_that_a_sender_made_up() -> None:
-    before = len(encodings._cache)  # type: ignore[attr-defined]
+    before = len(encodings._cache)
     for number in range(100):
         decoded(b"x", f"made-up-{number}", "UTF-8")
-    assert len(encodings._cache) == before  # type: ignore[attr-defined]
+    assert len(encodings._cache) == before
 
 
 def test_prints_of_a_whole_message_and_of_its_header_are_the_same() -> None:

@@ -200,7 +200,10 @@ async def staged(
                 await running
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = SECONDS) -> None:
+async def until(
+    condition: Callable[[], bool], *, seconds: float = SECONDS, every: float = 0.005
+) -> None:
+    """Look again and again; on a virtual clock a look costs more than the time between."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - a server counts, and tells nobody
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(every)

@@ -189,12 +189,12 @@ def test_what_is_only_ever_tripped_has_no_limit_before() -> None:
 
 @pytest.mark.parametrize("outage", [10, 60, 600, 3_600, 86_400])
 def test_the_end_of_an_outage_is_found_out_soon(outage: float) -> None:
-    """G11: 20 seconds, or a thirtieth of the outage; and it is not asked without pause."""
+    """G11: 15 seconds, or a fortieth of the outage; and it is not asked without pause."""
     waited, failures = 0.0, 0
     while waited < outage:
         failures += 1
         wait = probe_seconds(failures, waited)
-        assert 0 <= wait <= min(max(20, outage / 30), 300)
+        assert 0 <= wait <= min(max(15, outage / 40), 300)
         waited += wait
     assert failures <= 10 + outage / 5
 

@@ -72,7 +72,7 @@ def test_a_long_queue_gets_almost_what_the_limit_allows() -> None:
 
     moments = virtually(main())
     assert busiest(moments) <= PER_HOST
-    assert moments[-1] - moments[0] < 1.06 * len(moments) / PER_HOST
+    assert moments[-1] - moments[0] < 1.1 * len(moments) / PER_HOST
 
 
 def waits(moments: Sequence[float], began: float) -> float:

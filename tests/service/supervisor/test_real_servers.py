@@ -13,7 +13,6 @@ from reconciler.service import work
 from reconciler.service.supervisor import backoff
 from tests.rig import MailRig
 from tests.rig.gateways import EVERY_WAY, IMAP, PORTS, TLS, make_gateway
-from tests.rig.ports import wait_for
 from tests.service.supervisor.stage import TENANT, Stage, staged, until
 
 pytestmark = pytest.mark.interop
@@ -114,13 +113,7 @@ class FewSessions(MailRig):
         text = file.read_text()
         assert f"{granted}20000" in text
         file.write_text(text.replace(f"{granted}20000", f"{granted}10"))
-        self._command = command
         super()._run(command)
-
-    def start_again(self) -> None:
-        self._processes.clear()
-        super()._run(self._command)
-        wait_for(self.ports["imaps"], self._check_alive)
 
 
 @pytest.fixture
@@ -150,20 +143,3 @@ async def test_more_sessions_than_dovecot_grants(
     async with asyncio.timeout(30):
         while (await states()).count(SUCCEEDED) < 10:  # noqa: ASYNC110 - it is read
             await asyncio.sleep(0.05)
-
-
-async def test_a_server_that_is_restarted(
-    stage: Stage, few_sessions: FewSessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """G10, G11: Dovecot says goodbye to every session, and is gone for a moment."""
-    monkeypatch.setattr(backoff, "BASE_SECONDS", 0.1)
-    names = [f"gateway-{number}" for number in range(9)]
-    for name in names:
-        await stage.connected(on(few_sessions, name, IMAP), PASSWORD)
-    await doveadm(few_sessions, "stop")
-    await until(lambda: stage.supervisor.counts().reconnects == 9)
-    await stage.failure(FailureKind.TCP, "gateway-0")
-    few_sessions.start_again()
-    await stage.rebuild("gateway-0")  # so that it is tried soon, for all of them
-    for name in names:
-        await stage.becomes(SUCCEEDED, name)

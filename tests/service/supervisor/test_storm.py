@@ -49,7 +49,7 @@ def test_all_are_back_soon_after_an_outage(
         loop, host = asyncio.get_running_loop(), SimulatedHost(silent=silent)
         async with simulated(memory_folder, host) as stage:
             await stage.create_all(map(mailbox, range(COUNT)))
-            await until(lambda: host.open == COUNT, seconds=300)
+            await until(lambda: host.open == COUNT, seconds=300, every=0.1)
             await asyncio.sleep(600)
             before = len(host.connections)
             end = host.fail_for(outage)
@@ -62,7 +62,7 @@ def test_all_are_back_soon_after_an_outage(
                 facts = stage.supervisor.facts(stage.tenant, "gateway-00000")
                 assert facts
                 assert facts.waiting is Waiting.HOST
-            await until(lambda: host.open == COUNT, seconds=300)
+            await until(lambda: host.open == COUNT, seconds=300, every=0.1)
             assert loop.time() - end <= COUNT / PER_SECOND + SLACK
             await asyncio.sleep(1)
             assert await states(stage) == {StatusState.SUCCEEDED: COUNT}
@@ -85,7 +85,7 @@ def test_sessions_that_end_again_and_again_are_opened_ever_more_seldom(memory_fo
             hour = len(host.connections)
             # 1, 2, 4 … seconds at most, then 300: half of that on average
             assert 20 * 15 <= hour <= 20 * 60
-            await until(lambda: host.open == 20, seconds=400)
+            await until(lambda: host.open == 20, seconds=400, every=1)
             await asyncio.sleep(310)
             host.drop()
             await asyncio.sleep(2)

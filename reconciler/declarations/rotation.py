@@ -1,0 +1,84 @@
+"""Which passwords a change sets anew, told without a key: by what sops wrote here and at a commit.
+
+It says what the change does to the secrets files, and nothing of what the platform has. Whoever
+has no key can make a ciphertext look changed; he cannot make a changed password look the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.declarations.catalogue.secrets import problem
+from reconciler.declarations.load import load
+from reconciler.declarations.project import Project
+from reconciler.declarations.secrets import SecretFiles
+from reconciler.declarations.sops.sealed import Sealed
+from reconciler.declarations.validate import judge
+from reconciler.model import DesiredGateway, Place, Problem, SecretState, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The secrets of another commit: the name that each gateway refers to, and the values."""
+
+    names: Mapping[str, str | None]
+    values: Mapping[str, Sealed]
+
+
+def base_of(root: Path, target: Target, now: datetime) -> Base:
+    """The secrets of the declarations in `root`, a copy of another commit; `target` is of it too.
+
+    What is invalid there is left out, and so compares with nothing.
+    """
+    loaded = load(root, target.declarations)
+    verdict = judge(Project(root, {target.name: target}, target.name), loaded, [target], now=now)
+    names = {one.name: one.secret for one in verdict.declared[target.name]}
+    return Base(names, verdict.secrets[target.name].sealed)
+
+
+def since(
+    base: Base, desired: Sequence[DesiredGateway], secrets: SecretFiles
+) -> tuple[tuple[DesiredGateway, ...], tuple[Problem, ...]]:
+    """The gateways, each with what became of its password; a warning for each file of other keys.
+
+    In such a file every ciphertext is another one, whether the password is or not.
+    """
+    found = []
+    other_keys: dict[str, int] = {}
+    for one in desired:
+        if one.secret is None:
+            found.append(one)
+            continue
+        told = _told(base, one, secrets)
+        if told is None:
+            file = secrets.names[one.secret].file
+            other_keys[file] = other_keys.get(file, 0) + 1
+        found.append(replace(one, since_base=told))
+    return tuple(found), tuple(_other_keys(file, count) for file, count in other_keys.items())
+
+
+def _told(base: Base, one: DesiredGateway, secrets: SecretFiles) -> SecretState | None:
+    """None where the secret is the same one, in a file of other keys."""
+    name = one.secret or ""
+    ours = secrets.sealed.get(name)
+    theirs = base.values.get(base.names.get(one.gateway.name) or "")
+    if ours is None or theirs is None or base.names.get(one.gateway.name) != name:
+        return SecretState.NOT_COMPARED
+    if ours.keys != theirs.keys:
+        return None
+    if ours.path != theirs.path:
+        return SecretState.NOT_COMPARED
+    return SecretState.UNCHANGED if ours.text == theirs.text else SecretState.ROTATED
+
+
+def _other_keys(file: str, count: int) -> Problem:
+    gateways = "1 gateway" if count == 1 else f"{count} gateways"
+    return problem(
+        "secrets-file-keys",
+        Place(file),
+        "",
+        "the file has other keys or recipients than at the commit that this is compared with, so "
+        f"whether the passwords of {gateways} are others cannot be told without a key",
+        "have somebody with the key plan this, and look at who can read the file now",
+    )

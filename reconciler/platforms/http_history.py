@@ -1,0 +1,58 @@
+"""Reading the audit trail of a service: what was done to some gateways."""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.model import Happening
+from reconciler.platforms import HISTORY_KEPT
+from reconciler.platforms.http_client import Client, Json, Request
+from reconciler.wire import happening_from
+
+PAGE: Final = 1_000
+_AT_ONCE: Final = 8
+
+
+async def read_history(
+    client: Client, names: Collection[str]
+) -> Mapping[str, tuple[Happening, ...]]:
+    """The latest happenings of each gateway.
+
+    Raises:
+        PlatformUnavailable: the service cannot be read.
+
+    """
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> tuple[Happening, ...]:
+        async with turns:
+            return await _of(client, name)
+
+    ordered = sorted(names)
+    found = await asyncio.gather(*map(one, ordered))
+    return {name: happenings for name, happenings in zip(ordered, found, strict=True) if happenings}
+
+
+async def _of(client: Client, name: str) -> tuple[Happening, ...]:
+    """The service tells the earliest first, so all pages are read and the last entries kept."""
+    latest: deque[Happening] = deque(maxlen=HISTORY_KEPT)
+    after = 0
+    while True:
+        query = f"?gateway={quote(name, safe='')}&after={after}&limit={PAGE}"
+        entries, cursor = await client.ask(
+            Request("GET", "/v1/audit" + query), lambda data: _page(data, name)
+        )
+        latest.extend(entries)
+        # a cursor that does not move would be followed for ever
+        if len(entries) < PAGE or cursor <= after:
+            return tuple(latest)
+        after = cursor
+
+
+def _page(data: Json, name: str) -> tuple[tuple[Happening, ...], int]:
+    entries = data["entries"]
+    if any(one["gateway"] != name for one in entries):
+        raise ValueError(name)
+    return tuple(map(happening_from, entries)), int(data["cursor"])
