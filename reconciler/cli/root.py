@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "status": "reconciler.cli.status",
     "rebuild": "reconciler.cli.rebuild",
     "disconnect": "reconciler.cli.disconnect",
+    "drift": "reconciler.cli.drift",
+    "dump": "reconciler.cli.dump",
     "adopt": "reconciler.cli.adopt",
     "send": "reconciler.cli.send",
     "inbox": "reconciler.cli.inbox",
@@ -32,7 +34,7 @@ EPILOG: Final = """\b
 Exit codes:
   0    done, or nothing to do
   1    a bug or an unexpected fault; the details are in a file that is named
-  2    there are changes (plan and show with --detailed-exitcode)
+  2    there are changes (plan and show with --detailed-exitcode), or drift (drift)
   3    invalid declarations or settings
   4    blocked by the guard
   5    the saved plan is stale or does not match

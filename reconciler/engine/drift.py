@@ -163,19 +163,15 @@ def _changed(
     desired: DesiredGateway, actual: ActualGateway, told: Told, ours: Ours
 ) -> Iterator[Drift]:
     """The fields that somebody else wrote last, one drift for each time that somebody did."""
-    found: list[tuple[Happening | None, FieldChange | SecretChange]] = []
+    groups: dict[int, tuple[Happening | None, list[FieldChange | SecretChange]]] = {}
     for change in _fields(desired, actual):
         by = _writer(change, told)
         if not ours(by) if by else _is_past_the_history(change, actual):
-            found.append((by, change))
-    times = [by for by, _ in found]
-    for by in sorted(times, key=times.index):
-        fields = tuple(change for one, change in found if one is by)
-        if fields and fields[0] is found[times.index(by)][1]:
-            reason = "changed on the platform" if by else "changed past the platform's own history"
-            yield Drift(
-                actual.gateway.name, Kind.CHANGED, reason, actual.revision, fields, by
-            )
+            groups.setdefault(id(by), (by, []))[1].append(change)
+    name, revision = actual.gateway.name, actual.revision
+    for by, fields in groups.values():
+        reason = "changed on the platform" if by else "changed past the platform's own history"
+        yield Drift(name, Kind.CHANGED, reason, revision, tuple(fields), by)
 
 
 def _switched(

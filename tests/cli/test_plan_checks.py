@@ -1,4 +1,4 @@
-"""`plan --check`: what works now and would fail is blocked, and no password goes where it may not."""
+"""`plan --check`: what would fail is blocked, and no password goes where it may not."""
 
 import json
 import subprocess

@@ -73,7 +73,7 @@ class Repository:
 
     def sops(self, *arguments: str) -> None:
         """Run the real sops, with the key, on the tree's file."""
-        sops([*arguments[:1], *arguments[1:]], b"", self.age.environ)
+        sops(arguments, b"", self.age.environ)
 
     def set(self, path: str, value: str) -> None:
         self.sops("set", str(self.file), path, f'"{value}"')

@@ -215,11 +215,12 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 async def _give(writer: asyncio.StreamWriter, said: bytes, fault: Fault) -> bool:
     """Pass a reply back, as much as is to arrive; False where the connection is then cut."""
     given = said if fault.limit_data is None else said[: fault.limit_data]
-    size = fault.slicer or fault.bandwidth or len(given) or 1
+    size = fault.slicer or (fault.bandwidth or 0) // 20 or len(given) or 1
     for start in range(0, len(given), size):
-        writer.write(given[start : start + size])
+        piece = given[start : start + size]
+        writer.write(piece)
         await writer.drain()
-        await asyncio.sleep(size / fault.bandwidth if fault.bandwidth else 0)
+        await asyncio.sleep(len(piece) / fault.bandwidth if fault.bandwidth else 0)
     return fault.limit_data is None and b"connection: close" not in given[:2_000].lower()
 
 

@@ -63,8 +63,14 @@ class Desk:
     held: Held | None = None
     rounds: int = 0
 
+    @property
+    def name(self) -> str:
+        return self.gateway.name
+
     async def page(self, after: int = 0, limit: int = 100_000) -> InboxPage:
-        return await self.service.look(lambda found: Inbox(found, TENANT).page(NAME, after, limit))
+        return await self.service.look(
+            lambda found: Inbox(found, TENANT).page(self.name, after, limit)
+        )
 
     async def messages(self) -> tuple[ReceivedMessage, ...]:
         return (await self.page()).messages
@@ -73,7 +79,9 @@ class Desk:
         return [one.subject for one in await self.messages()]
 
     async def raw(self, message: ReceivedMessage) -> bytes:
-        kept = await self.service.look(lambda found: Inbox(found, TENANT).find(NAME, message.id))
+        kept = await self.service.look(
+            lambda found: Inbox(found, TENANT).find(self.name, message.id)
+        )
         assert kept
         pieces: list[bytes] = []
         while piece := await self.service.look(
@@ -104,7 +112,9 @@ class Desk:
 
     async def count(self) -> int:
         found = await self.service.look(
-            lambda found: found.execute("SELECT count(*) FROM inbox WHERE complete = 1").fetchone()
+            lambda found: found.execute(
+                "SELECT count(*) FROM inbox WHERE complete = 1 AND gateway = ?", (self.name,)
+            ).fetchone()
         )
         return int(found[0])
 
@@ -116,7 +126,7 @@ class Desk:
                 await asyncio.sleep(0.01)
 
     async def actual(self) -> ActualGateway:
-        found = await self.service.look(lambda found: Store(found, TENANT).find(NAME))
+        found = await self.service.look(lambda found: Store(found, TENANT).find(self.name))
         assert found
         return found
 
@@ -183,7 +193,7 @@ async def desk(
     settings = ServiceSettings(sessions, receiving=receiving)
     async with Service(folder / "platform.db", settings, environment={}, **service) as running:
         found = Desk(running, replace(gateway, name=NAME), password)
-        there = await running.look(lambda connection: Store(connection, TENANT).row(NAME))
+        there = await running.look(lambda connection: Store(connection, TENANT).row(found.name))
         if there is None:
             await create(found)
         yield found
@@ -195,6 +205,6 @@ async def create(desk: Desk) -> None:
     def job(connection: Any) -> None:
         store = Store(connection, TENANT)
         writes = Writes(store, desk.service.vault, "ours", desk.service.clock)
-        writes.create(desired, Asked(ACTOR, "create", None))
+        writes.create(desired, Asked(ACTOR, f"create {desk.name}", None))
 
     await desk.service.write(job)

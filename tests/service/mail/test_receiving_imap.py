@@ -17,7 +17,7 @@ from reconciler.service.feed import About
 from reconciler.service.mail.receiving_settings import ReceivingSettings
 from tests.platforms.contract import PASSWORD, USER, on, until
 from tests.rig.scripted import Peer, scripted
-from tests.service.mail.incoming import QUICK, TENANT, Desk, desk, mail
+from tests.service.mail.incoming import QUICK, TENANT, Desk, create, desk, mail
 from tests.service.mail.strange import StrangeImap, strange_desk
 
 
@@ -150,6 +150,20 @@ async def test_the_same_message_twice_is_two(
         mailbox.add(raw)
         await found.look_once()
         assert await found.digests() == [digest(raw)] * 3
+
+
+async def test_through_two_gateways_a_message_is_each_ones(
+    server: MailServer, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    """G41: one mailbox, read by two gateways of one service."""
+    mailbox.add(mail(1))
+    async with desk_of(server, tmp_path, receive_from=ReceiveFrom.ALL) as found:
+        other = Desk(found.service, replace(found.gateway, name="another"), found.password)
+        await create(other)
+        for each in (found, other, found):
+            await each.look_once()
+        assert await found.subjects() == await other.subjects() == ["Question 1"]
+        assert (await found.messages())[0].id != (await other.messages())[0].id
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reconciler.service.http.page.certificates import Anchors
-from reconciler.service.http.page.index import Index, make_index, read_rows
+from reconciler.service.http.page.index import SOON, Index, make_index, read_rows
 from reconciler.service.http.page.rows import Known, Shown, read_shown
-from reconciler.service.http.page.seen import seen_by
+from reconciler.service.http.page.seen import ends_by, seen_by
 from reconciler.service.http.page.view import PAGE_SIZE, View
 from reconciler.service.http.routing import Site
 
@@ -126,9 +126,7 @@ class Boards:
                 self._anchors.read(connection, tenant),
             )
         )
+        now = service.clock()
         return make_index(
-            rows,
-            anchors,
-            lambda name: seen_by(supervisor, tenant, name).certificate_ends_at,
-            service.clock(),
+            rows, anchors, lambda name: ends_by(supervisor, tenant, name, now + SOON), now
         )

@@ -17,7 +17,7 @@ MAX_LABELS: Final = 200
 """So many labels are offered, those of most gateways first."""
 
 _URGENT: Final = timedelta(days=7)
-_SOON: Final = timedelta(days=30)
+SOON: Final = timedelta(days=30)
 
 # What needs a person first: the lowest number stands at the top.
 _FAILED, _ENDING_NOW, _CONNECTING, _CUT_OFF, _ENDING_SOON, _DISCONNECTED, _WELL = range(7)
@@ -76,11 +76,11 @@ def make_index(
     server_end: Callable[[str], str | None],
     now: datetime,
 ) -> Index:
-    """`server_end` says when the certificate ends that a gateway's server has shown.
+    """`server_end` says when the certificate ends that a gateway's server has shown, if soon.
 
     Times are compared as text: all are stamps.
     """
-    urgent, soon = stamp(now + _URGENT), stamp(now + _SOON)
+    urgent, soon = stamp(now + _URGENT), stamp(now + SOON)
     by_need: list[list[Entry]] = [[] for _ in range(_WELL + 1)]
     for name, host, status, cause, labels, digest in rows:
         end = _first(anchors.get(digest), server_end(name)) if digest else None

@@ -1,0 +1,144 @@
+"""A pull request's plan, where there is no key: everything is planned, rotations by ciphertext."""
+
+import subprocess
+
+import pytest
+
+from tests.cli.world import CANARY, USERS, Ran, World
+from tests.declarations.sops_support import real_sops
+
+FILE = "gateways.d/secrets/main.sops.yaml"
+
+
+def git(world: World, *arguments: str) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
+    subprocess.run(["git", *identity, *arguments], cwd=world.root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def applied(world: World) -> World:
+    """Both gateways applied from main; the tree may change from here on."""
+    real_sops()
+    world.declare({"a": world.gateway(), "b": world.gateway(2)})
+    (world.root / ".gitignore").write_text(".gateways/\n")
+    git(world, "init", "-q", "-b", "main")
+    git(world, "add", ".")
+    git(world, "commit", "-q", "-m", "all")
+    assert world.apply().code == 0
+    return world
+
+
+def rotate(world: World, name: str, user: int, value: str) -> None:
+    """A new password, here and on the mail server."""
+    subprocess.run(
+        [real_sops(), "set", FILE, f'["{name}"]', f'"{value}"'],
+        cwd=world.root,
+        env={**world.environ, "SOPS_DISABLE_VERSION_CHECK": "1"},
+        check=True,
+    )
+    accounts = dict(zip(USERS, world.passwords.values(), strict=True))
+    world.server.change_accounts({**accounts, USERS[user - 1]: value})
+
+
+def keyless(world: World, *arguments: str) -> Ran:
+    environ = world.environ
+    world.environ = {name: text for name, text in environ.items() if name != "SOPS_AGE_KEY"}
+    try:
+        return world.run("plan", *arguments)
+    finally:
+        world.environ = environ
+
+
+def test_nothing_changed(applied: World) -> None:
+    ran = keyless(applied, "--policy-from", "main", "--detailed-exitcode")
+    assert ran.code == 0
+    assert "passwords compared with main only" in ran.out
+
+
+def test_a_rotation_is_planned_without_a_key_and_applied_with_one(applied: World) -> None:
+    """A1, A37: the pull request's job has no key; the job after the merge does what it showed."""
+    rotate(applied, "two", 2, CANARY + "-new")
+    assert "nothing to do" in keyless(applied).out, "with nothing to compare it cannot be seen"
+    shown = keyless(applied, "--policy-from", "main", "--out", "plan.json")
+    assert shown.code == 0
+    assert "user_password was set anew since the commit that this is compared with" in shown.out
+    assert "user_password  rotated" in shown.out
+    assert "1 to edit, 1 unchanged" in shown.out
+    done = applied.run("apply", "plan.json")
+    assert done.code == 0, done.err
+    assert applied.changes() == []
+    assert applied.run("apply", "plan.json").code == 0, "nothing of it is left to do"
+
+
+def test_a_rotation_goes_with_other_changes(applied: World) -> None:
+    rotate(applied, "two", 2, CANARY + "-new")
+    applied.declare(
+        {"a": applied.gateway(encoding_mode="GBK"), "b": applied.gateway(2, encoding_mode="GBK")}
+    )
+    arguments = ("--policy-from", "main", "--out", "plan.json", "--format", "json")
+    plan = keyless(applied, *arguments).json("plan")
+    passwords = {one["gateway"]: one["fields"][-1].get("secret") for one in plan["changes"]}
+    assert passwords == {"a": "not compared", "b": "rotated"}
+    assert plan["secrets_compared"] is False
+    assert applied.run("apply", "plan.json").code == 0
+    assert applied.changes() == []
+
+
+def test_another_secret_for_a_gateway(applied: World) -> None:
+    applied.declare(
+        {"a": applied.gateway(), "b": applied.gateway(2, user_password={"secret": "one"})}
+    )
+    shown = keyless(applied, "--policy-from", "main").out
+    assert "it refers to another secret than before" in shown
+    assert "user_password  not compared" in shown
+
+
+def test_a_secrets_file_under_other_keys_does_not_pass_unseen(applied: World) -> None:
+    """A4: anybody can encrypt for the recipients."""
+    applied.passwords["two"] = CANARY + "-of-somebody-else"
+    applied.write_secrets()
+    shown = keyless(applied, "--policy-from", "main")
+    assert shown.code == 0
+    assert "warning[secrets-file-keys]" in shown.err
+    assert "and not those of 1 secrets file with other keys" in shown.out
+    markdown = keyless(applied, "--policy-from", "main", "--format", "markdown").out
+    assert "and not those of 1 secrets file with other keys" in markdown
+    applied.settings["targets"]["local"]["errors"] = ["secrets-file-keys"]
+    applied.write_settings()
+    assert keyless(applied, "--policy-from", "main").code == 0, "the base has the say"
+    git(applied, "commit", "-qam", "strict", "--", "gateways.yaml")
+    assert keyless(applied, "--policy-from", "main").code == 3
+
+
+def test_the_digest_is_the_same_with_a_key_or_without(applied: World) -> None:
+    """A24: what is compared without a key changes nothing in what apply holds a plan to."""
+    rotate(applied, "two", 2, CANARY + "-new")
+    arguments = ("--policy-from", "main", "--format", "json")
+    without = keyless(applied, *arguments).json("plan")
+    with_key = applied.run("plan", *arguments).json("plan")
+    assert without["digests"]["desired"] == with_key["digests"]["desired"]
+    assert without["changes"][0]["fields"] == with_key["changes"][0]["fields"]
+
+
+def test_a_first_pull_request(applied: World) -> None:
+    """The commit has no declarations, and no secrets."""
+    git(applied, "rm", "-rq", "--cached", "gateways.d")
+    git(applied, "commit", "-qm", "empty")
+    shown = keyless(applied, "--policy-from", "main")
+    assert shown.code == 0
+    assert shown.out.count("not compared") == 2
+
+
+def test_file_names_and_filters_of_the_base_are_taken_as_they_are(applied: World) -> None:
+    """A2: nothing that a repository's settings name is run on what is read from it."""
+    (applied.root / ".gitattributes").write_text("* filter=evil\n")
+    strange = applied.root / "gateways.d/ä b\n.yaml"
+    strange.write_text("gateways: {}\n")
+    git(applied, "add", ".")
+    git(applied, "commit", "-qm", "strange")
+    git(applied, "config", "filter.evil.smudge", "touch evil; cat")
+    git(applied, "config", "filter.evil.required", "true")
+    strange.unlink()
+    rotate(applied, "two", 2, CANARY + "-new")
+    assert "rotated" in keyless(applied, "--policy-from", "main").out
+    assert not (applied.root / "evil").exists()
