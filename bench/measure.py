@@ -68,6 +68,28 @@ def compare(sides: Sequence[Side], runs: int) -> list[Figures]:
     ]
 
 
+def compare_printed(sides: Sequence[Side], runs: int) -> list[Spread]:
+    """Run all sides in turn; each measures for itself, and prints one figure at its end."""
+    samples = [[_printed(side) for side in sides] for _ in range(runs)]
+    return [Spread.of(of_one) for of_one in zip(*samples, strict=True)]
+
+
+def _printed(side: Side) -> float:
+    side.before()
+    ran = subprocess.run(
+        [str(word) for word in side.command],
+        check=False,
+        cwd=side.folder,
+        env={**os.environ, **side.environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode:
+        raise Failed(f"{side.command} ended with {ran.returncode}\n{ran.stderr[-2000:]}")
+    return float(ran.stdout)
+
+
 def _run(side: Side) -> tuple[float, float]:
     """Seconds and MiB of one run, from before its start to after its end."""
     side.before()

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bench import octodns_zone, peers
+
+DISCARD: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,16 @@ class Projects:
         """The same, all of them on the platform and connected."""
         project = self.plain(count)
         if not project.database.exists():
-            _run(["-m", "bench.fill", str(project.folder)], project.environ)
+            run_python("bench.fill", project.folder, environ=project.environ)
         return project
+
+    def paused(self, count: int) -> Path:
+        """A database with the same, disconnected by hand: for a service that opens no session."""
+        project = self.plain(count)
+        database = project.folder.parent / "paused" / "platform.db"
+        if not database.exists():
+            run_python("bench.fill", project.folder, database, environ=project.environ)
+        return database
 
     def one_secret_a_file(self, count: int) -> Project:
         return self._made(f"secrets-{count}", count, "--secrets-per-file", "1")
@@ -66,6 +77,11 @@ class Projects:
         """N IMAP gateways that all log in at the mail server on this port."""
         server = ("--host", "localhost", "--port", str(port), "--certificate", str(ca_file))
         return self._made(f"logins-{count}", count, *server)
+
+    def unreachable(self, count: int) -> Project:
+        """N IMAP gateways on a port of this machine that nothing listens on."""
+        server = ("--host", "localhost", "--port", str(DISCARD))
+        return self._made(f"unreachable-{count}", count, *server)
 
     def octodns(self, count: int) -> Path:
         folder = self.folder / f"octodns-{count}"
@@ -86,13 +102,14 @@ class Projects:
         )
         if not home.exists():
             home.mkdir(parents=True)
-            _run(["-m", "bench.generate", str(folder), str(count), *options], project.environ)
+            run_python("bench.generate", folder, count, *options, environ=project.environ)
         return project
 
 
-def _run(words: Sequence[str], environ: Mapping[str, str]) -> None:
+def run_python(module: str, *words: str | int | Path, environ: Mapping[str, str]) -> None:
+    """Have one of our own programs make something; what it prints is not looked at."""
     subprocess.run(
-        [sys.executable, *words],
+        [sys.executable, "-m", module, *map(str, words)],
         cwd=peers.CHECKOUT,
         env={**os.environ, **environ},
         check=True,

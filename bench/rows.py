@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.accounts import accounts
+from bench.api import all_gateways, apply_creates, one_gateway
 from bench.measure import Figures, Side, Spread, compare
 from bench.peers import (
     CHECK_JSONSCHEMA,
@@ -185,8 +186,11 @@ ROWS: Final[Mapping[str, Callable[[Setup], Iterator[Row]]]] = {
     "P3": plan_tenfold,
     "P4": plan_few,
     "S1": decrypt_files,
+    "A1": apply_creates,
     "A2": apply_logins,
     "G1": held_memory,
+    "G3": one_gateway,
+    "G4": all_gateways,
     "G5": storm,
 }
 

@@ -25,7 +25,7 @@ _PATIENCE_SECONDS: Final = 600.0
 
 def held_memory(setup: "Setup") -> Iterator[Row]:
     """G1: all that this process needs for one more session; the program itself weighs the same."""
-    many, few = setup.size(4_000), setup.size(1_000)
+    many, few = setup.size(2_000), setup.size(500)
     folder = setup.projects.folder / "held"
     with ServerProcess(folder / "mail", accounts(many)) as server:
         sides = [

@@ -13,6 +13,7 @@ HEAD = ("id", "what", "ours", "peer or limit", "theirs", "ratio", "target", "met
 class Row:
     """One comparison. Ratios are of medians; the target is the most that the ratio may be.
 
+    With `at_least` it is the least: more is better, as where things are counted in a second.
     `theirs` is None where the figure itself is compared with a limit; `target` is None where a
     figure is shown for information.
     """
@@ -24,6 +25,7 @@ class Row:
     peer: str
     theirs: Spread | None
     target: float | None
+    at_least: bool = False
 
     @property
     def ratio(self) -> float:
@@ -31,7 +33,9 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        return None if self.target is None else self.ratio <= self.target
+        if self.target is None:
+            return None
+        return self.ratio >= self.target if self.at_least else self.ratio <= self.target
 
     def cells(self) -> tuple[str, ...]:
         verdict = {True: "yes", False: "NO", None: ""}[self.met]
@@ -42,7 +46,7 @@ class Row:
             self.peer,
             f"{self.theirs} {self.unit}" if self.theirs else "",
             f"{self.ratio:.3g}",
-            "" if self.target is None else f"<= {self.target:g}",
+            "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}",
             verdict,
         )
 

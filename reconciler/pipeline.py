@@ -167,7 +167,6 @@ async def make_plan(
 
     Raises:
         PlatformUnavailable: the platform cannot be read.
-        WrongUsage: one of `wish.adopting` cannot be taken over.
 
     """
     desired = stated.desired

@@ -25,6 +25,7 @@ BETWEEN: Final = (
     "reconciler.tokens",
     "reconciler.wire",
     "reconciler.wire_mail",
+    "reconciler.wire_reading",
 )
 
 # A layer, and what of ours it may import beside itself and what is shared.
@@ -39,6 +40,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.tokens": ("reconciler.model",),
     "reconciler.wire": ("reconciler.model",),
     "reconciler.wire_mail": ("reconciler.messages",),
+    "reconciler.wire_reading": ("reconciler.model",),
     "reconciler.declarations": ("reconciler.model", "reconciler.schemas"),
     "reconciler.engine": ("reconciler.model", "reconciler.schemas", "reconciler.platforms"),
     "reconciler.report": ("reconciler.model", "reconciler.schemas", "reconciler.messages"),

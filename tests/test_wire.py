@@ -29,14 +29,8 @@ from reconciler.model import (
     StatusState,
     WhenFailed,
 )
-from reconciler.wire import (
-    Reader,
-    actor_data,
-    actor_from,
-    actual_data,
-    certificates_of,
-    desired_data,
-)
+from reconciler.wire import actor_data, actual_data, certificates_of, desired_data
+from reconciler.wire_reading import Reader, actor_from
 
 TEXTS: Final = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 CERTIFICATES: Final = st.builds(Certificate, st.just("certs/a.pem"), TEXTS)

@@ -1,36 +1,57 @@
 """gateways adopt."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
-from reconciler.cli.apply import Job, carry_through, refuse_unasked
+from reconciler.cli.apply import Job, carry_through, refuse_unadoptable, refuse_unasked
 from reconciler.cli.common import (
     Settings,
     choose_target,
     global_options,
     open_project,
     pass_settings,
+    say,
 )
-from reconciler.cli.planning import Governed
+from reconciler.cli.planning import Governed, planned_by, render, stated_by, verdict
+from reconciler.cli.streams import result
+from reconciler.errors import WrongUsage
 
 
 @click.command("adopt")
 @click.argument("names", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Take over nothing yet: save the plan to this file, for gateways apply FILE.",
+)
 @global_options(("text", "json"))
 @pass_settings
-def command(settings: Settings, names: tuple[str, ...], *, yes: bool) -> int:
+def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path | None) -> int:
     """Take over gateways that others made, or that were made by hand.
 
-    Declare each of them first. The plan shows what its declaration would change; once adopted it
-    carries your owner, and plan and apply treat it as one of yours.
+    Declare each of them first; gateways dump --all writes the declarations. The plan shows what
+    they would change; once adopted a gateway carries your owner, and plan and apply treat it as
+    one of yours.
+
+    \b
+    Examples:
+      gateways adopt sales-in sales-out
+      gateways adopt sales-in --out plan.json    # to be reviewed, then: gateways apply plan.json
     """
+    from reconciler.engine import planfile
     from reconciler.engine.apply import Options
+    from reconciler.files import write_text
+
+    if str(out) == "-":
+        raise WrongUsage("--out names a file", "to standard output: --format json")
 
     project = open_project(settings)
     ruled = Governed(choose_target(project, settings))
-    refuse_unasked(ask=not yes)
+    if out is None:
+        refuse_unasked(ask=not yes)
     job = Job(
         replace(settings, only=names),
         project,
@@ -39,4 +60,12 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool) -> int:
         Options(),
         adopting=frozenset(names),
     )
-    return carry_through(job, None, ask=not yes)
+    if out is None:
+        return carry_through(job, None, ask=not yes)
+    stated = stated_by(project, job.target, job.settings, key_needed=False)
+    plan = planned_by(project, job.target, stated, job.wish(), job.settings).plan
+    refuse_unadoptable(plan, job.adopting)
+    write_text(out, planfile.to_text(plan))
+    say(settings, f"saved: {out}")
+    result(render(plan, settings))
+    return verdict(plan, detailed=False)

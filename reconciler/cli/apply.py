@@ -1,6 +1,7 @@
 """gateways apply."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from reconciler.cli.show import read_plan
 from reconciler.cli.signals import stop_on_signals
 from reconciler.cli.streams import tell
 from reconciler.errors import Blocked, ExitCode, WrongUsage
-from reconciler.model import Limits, Outcome, Plan, Selection, Target
+from reconciler.model import Action, Limits, Outcome, Plan, Selection, Target
 
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
@@ -61,17 +62,19 @@ class Job:
         from reconciler.pipeline import Wish
 
         selection = self.settings.selection(self.target)
-        refresh = self.refresh
+        refresh, adopting = self.refresh, self.adopting
         if saved and not (self.settings.only or self.settings.labels):
             labels = {*self.target.select, *saved.selection.labels}
             selection = Selection(saved.selection.only, tuple(sorted(labels)))
         if saved:
             refresh = refresh or saved.refreshed
+            # what is foreign stays so, unless the plan that was reviewed is to take it over
+            adopting = frozenset(one.gateway for one in saved.planned if one.action is Action.ADOPT)
         return Wish(
             selection,
             self.limits,
             refresh=refresh,
-            adopting=self.adopting,
+            adopting=adopting,
             policy_from=self.ruled.policy_from,
             policy=self.ruled.policy,
         )
@@ -177,6 +180,17 @@ def refuse_unasked(*, ask: bool) -> None:
         )
 
 
+def refuse_unadoptable(plan: Plan, names: Iterable[str]) -> None:
+    """Raise WrongUsage where one of `names` is not among the takeovers of a plan."""
+    taken = {change.gateway for change in plan.changes if change.action is Action.ADOPT}
+    for name in sorted({*names} - taken):
+        raise WrongUsage(
+            f"gateway {name!r} cannot be adopted: it is ours already, not on the platform, "
+            "or not declared",
+            f"declare it first: gateways dump {name} --all; gateways status shows whose it is",
+        )
+
+
 def _saved(file: Path) -> Plan:
     from reconciler.engine.planfile import from_text
 
@@ -189,6 +203,7 @@ def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
     reviewed = saved
     if reviewed is None:
         reviewed = planned_by(job.project, job.target, stated, job.wish(), job.settings).plan
+        refuse_unadoptable(reviewed, job.adopting)
         _show(reviewed, job.settings, ask=ask)
     if not reviewed.applicable:
         reasons = "; ".join(reviewed.blocked or ("it is incomplete",))

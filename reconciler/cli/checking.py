@@ -1,7 +1,7 @@
 """Trying the connections that a plan would make, before anybody applies it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.service.ladders import Ascent
 
 PATIENCE: Final = 5.0
-"""Seconds after which it is said, again and again, what is still being tried."""
+"""Seconds after which it is said what is still being tried, and again after as many."""
 
 
 def checked_by(made: "Planned", target: Target, rung: str, settings: Settings) -> Plan:
@@ -78,16 +78,21 @@ async def _climb(
     from reconciler.service.ladders import climb_each
 
     left = {one.gateway.name for one in ascents}
-    climbing = asyncio.ensure_future(
-        climb_each(
+    teller = asyncio.create_task(_tell(left, settings))
+    try:
+        return await climb_each(
             ascents,
             private_hosts=private_hosts,
             climbed=lambda ladder: left.discard(ladder.gateway),
         )
-    )
-    while not (await asyncio.wait([climbing], timeout=PATIENCE))[0]:
+    finally:
+        teller.cancel()
+
+
+async def _tell(left: Collection[str], settings: Settings) -> None:
+    while True:
+        await asyncio.sleep(PATIENCE)
         say(settings, f"still trying {_some(sorted(left))}")
-    return climbing.result()
 
 
 def _some(names: Sequence[str]) -> str:

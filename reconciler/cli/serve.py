@@ -11,6 +11,9 @@ from reconciler.cli.common import Settings, global_options, pass_settings, wait_
 from reconciler.errors import WrongUsage
 
 _LAST_PORT: Final = 65_535
+_MOST_DAYS: Final = 36_500
+_MOST_MEBIBYTES: Final = 2**30
+_LARGEST_MESSAGE: Final = 2_048
 
 
 @click.command("serve")
@@ -46,6 +49,27 @@ _LAST_PORT: Final = 65_535
     metavar="FILE",
     help="Seal passwords that this key has sealed anew with the present one, then serve.",
 )
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1, _MOST_DAYS),
+    default=30,
+    show_default=True,
+    help="How long received messages are kept.",
+)
+@click.option(
+    "--keep-size",
+    type=click.IntRange(1, _MOST_MEBIBYTES),
+    metavar="MIB",
+    help="How much of them is kept of each gateway at most, the oldest going first; else no limit.",
+)
+@click.option(
+    "--max-message",
+    type=click.IntRange(1, _LARGEST_MESSAGE),
+    metavar="MIB",
+    default=150,
+    show_default=True,
+    help="What is larger is listed, and left on the mail server.",
+)
 @global_options(("text", "json"))
 @pass_settings
 def command(  # noqa: PLR0913 - one for each option
@@ -58,6 +82,9 @@ def command(  # noqa: PLR0913 - one for each option
     private_hosts: str,
     allow_plain_http: bool,
     old_key: str | None,
+    keep_days: int,
+    keep_size: int | None,
+    max_message: int,
 ) -> int:
     """Run the gateway service: sessions, mail, the HTTP API and the page, on one database.
 
@@ -74,6 +101,7 @@ def command(  # noqa: PLR0913 - one for each option
     """
     from reconciler.cli.logs import log_to_stderr
     from reconciler.cli.serving import Order, serve
+    from reconciler.service.mail.receiving_settings import MEBIBYTE, ReceivingSettings
     from reconciler.service.process import keep_memory_private
 
     if bool(tls_certificate) != bool(tls_key):
@@ -91,6 +119,11 @@ def command(  # noqa: PLR0913 - one for each option
         private_hosts == "allow",
         allow_plain_http,
         here / old_key if old_key else None,
+        ReceivingSettings(
+            max_bytes=max_message * MEBIBYTE,
+            keep_days=keep_days,
+            keep_bytes=keep_size * MEBIBYTE if keep_size else None,
+        ),
     )
     keep_memory_private()
     log_to_stderr(

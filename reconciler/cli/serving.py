@@ -6,7 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -18,6 +18,7 @@ from reconciler.service.http.listen import listening
 from reconciler.service.http.routing import Site
 from reconciler.service.http.tls import ServerTls
 from reconciler.service.mail import aging, retention, webhooks
+from reconciler.service.mail.receiving_settings import ReceivingSettings
 from reconciler.service.mail.works import WORKS
 from reconciler.service.process import open_files, tell_systemd
 from reconciler.service.rekey import rekey
@@ -47,6 +48,7 @@ class Order:
     private_hosts: bool
     plain: bool
     old_key: Path | None = None
+    receiving: ReceivingSettings = field(default_factory=ReceivingSettings)
 
 
 async def serve(order: Order) -> NoReturn:
@@ -63,7 +65,9 @@ async def serve(order: Order) -> NoReturn:
     tls = ServerTls(order.certificate, order.key) if order.certificate and order.key else None
     ending = Ending(tls)
     with _listener(order) as listener:
-        async with Service(order.database, ServiceSettings(sessions)) as service:
+        async with Service(
+            order.database, ServiceSettings(sessions, receiving=order.receiving)
+        ) as service:
             if order.old_key:
                 await _rekey(service, order.old_key)
             supervisor = Supervisor(service, WORKS)

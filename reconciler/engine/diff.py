@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.errors import WrongUsage
 from reconciler.model import (
     CONNECTION_FIELDS,
     PASSWORD_FIELD,
@@ -62,22 +61,10 @@ def diff(
 
 
 def only_adopted(changes: Sequence[Change], names: Collection[str]) -> tuple[Change, ...]:
-    """The takeovers among `changes`, one for each of `names`.
-
-    Raises:
-        WrongUsage: a name is not declared, not on the platform, or ours already.
-
-    """
-    found = tuple(change for change in changes if change.action is Action.ADOPT)
-    taken = {change.gateway for change in found}
-    for name in sorted(names):
-        if name not in taken:
-            raise WrongUsage(
-                f"gateway {name!r} cannot be adopted: it is ours already, not on the platform, "
-                "or not declared",
-                "declare it first; gateways status shows whose it is",
-            )
-    return tuple(change for change in found if change.gateway in names)
+    """The takeovers among `changes`, of those that are named."""
+    return tuple(
+        change for change in changes if change.action is Action.ADOPT and change.gateway in names
+    )
 
 
 def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
@@ -227,8 +214,13 @@ def _what_differs(desired: DesiredGateway, fields: FieldChanges) -> str:
         words.append(f"{_listed(by_value)} {'differs' if len(by_value) == 1 else 'differ'}")
     if secret and desired.fingerprint is None and secret.secret is SecretState.ROTATED:
         words.append(f"{PASSWORD_FIELD} was set anew since the commit that this is compared with")
-    elif secret and not by_value:
-        words.append(f"{PASSWORD_FIELD} cannot be compared, since {_why_not_compared(desired)}")
+    elif secret and desired.since_base is SecretState.NOT_COMPARED:
+        words.append(
+            f"{PASSWORD_FIELD} cannot be compared, since at the commit that this is compared with "
+            "it was not this secret"
+        )
+    elif not by_value:
+        words.append(f"{PASSWORD_FIELD} cannot be compared, since its fingerprint has another key")
     return "; ".join(words)
 
 
@@ -237,12 +229,6 @@ def _is_seen(desired: DesiredGateway, secret: SecretChange) -> bool:
     if secret.secret is SecretState.NOT_COMPARED:
         return False
     return secret.secret is not SecretState.ROTATED or desired.fingerprint is not None
-
-
-def _why_not_compared(desired: DesiredGateway) -> str:
-    if desired.fingerprint is not None:
-        return "its fingerprint has another key"
-    return "it refers to another secret than before, and there is no key to read the two"
 
 
 def _why_reconnect(connection: Sequence[str], status: Status, when_failed: WhenFailed) -> str:

@@ -103,7 +103,9 @@ def _differs(sides: Sides, name: str) -> bool:
     if desired is None or actual is None:
         return actual is None or not _is_off(actual)
     return (
-        actual.owner != sides.owner or any(_fields(desired, actual)) or _is_switched(desired, actual)
+        actual.owner != sides.owner
+        or any(_fields(desired, actual))
+        or _is_switched(desired, actual)
     )
 
 

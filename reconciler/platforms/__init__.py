@@ -19,7 +19,6 @@ from reconciler.model import (
     Target,
 )
 
-
 HISTORY_KEPT: Final = 100
 """How many happenings of a gateway are told at most: the latest."""
 

@@ -46,7 +46,7 @@ from reconciler.service.store import AuditEntry, Lease, Store
 from reconciler.service.upgrade import transaction
 from reconciler.service.vault import Vault
 from reconciler.service.writes import Asked, Writes
-from reconciler.wire import happening_from
+from reconciler.wire_reading import happening_from
 
 T = TypeVar("T")
 

@@ -39,13 +39,17 @@ from reconciler.platforms.http_history import read_history
 from reconciler.platforms.http_listing import path_of, read_all, refreshed
 from reconciler.platforms.http_lock import Lease, hold
 from reconciler.platforms.http_retry import Patience
-from reconciler.wire import Reader, actor_data, desired_data
+from reconciler.wire import actor_data, desired_data
+from reconciler.wire_reading import Reader
 
 LONGEST_POLL: Final = 20.0
 """Seconds that one question about a status may take: proxies cut what is still for a minute."""
 
 _ANSWER_SECONDS: Final = 5.0
 _SHORTEST_SECRET: Final = 8
+
+NOT_THERE: Final = ""
+"""Stands for the revision of a gateway that is yet to be created."""
 
 Seen = Callable[[ActualGateway], bool]
 
@@ -75,20 +79,21 @@ class HttpPlatform:
         return await read_history(self._client, names)
 
     async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
-        return await self._put(desired, write, {"If-None-Match": "*"}, reconnect=True)
+        return await self._put(desired, write, NOT_THERE, reconnect=True)
 
     async def edit(
         self, desired: DesiredGateway, write: Write, *, reconnect: bool
     ) -> ActualGateway:
-        condition = {"If-Match": _tag(write.revision) if write.revision else "*"}
-        return await self._put(desired, write, condition, reconnect=reconnect)
+        return await self._put(desired, write, write.revision, reconnect=reconnect)
 
     async def adopt(self, desired: DesiredGateway, write: Write) -> ActualGateway:
         name = desired.gateway.name
         body = {**desired_data(desired), "owner": self._owner}
         request = self._request("POST", f"{path_of(name)}/adopt", body, write)
         request = replace(request, secrets=_secrets(desired))
-        return await self._write(name, request, write, lambda one: self._holds(one, desired))
+        return await self._write(
+            name, request, write.revision, lambda one: self._holds(one, desired)
+        )
 
     async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
         def seen(actual: ActualGateway) -> bool:
@@ -97,7 +102,7 @@ class HttpPlatform:
 
         path = f"{path_of(name)}/rebuild"
         request = self._request("POST", path, {"force": force}, write)
-        return await self._write(name, request, write, seen)
+        return await self._write(name, request, write.revision, seen)
 
     async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
         def seen(actual: ActualGateway) -> bool:
@@ -105,7 +110,8 @@ class HttpPlatform:
 
         path = f"{path_of(name)}/disconnect"
         body = {"owner": self._owner, "cause": cause.value}
-        return await self._write(name, self._request("POST", path, body, write), write, seen)
+        request = self._request("POST", path, body, write)
+        return await self._write(name, request, write.revision, seen)
 
     async def settle(self, name: str, *, seconds: float) -> ActualGateway:
         """Ask until the service says what became of the connection, over whatever cuts us off."""
@@ -139,15 +145,15 @@ class HttpPlatform:
         await self._client.close()
 
     async def _put(
-        self, desired: DesiredGateway, write: Write, condition: Json, *, reconnect: bool
+        self, desired: DesiredGateway, write: Write, before: str | None, *, reconnect: bool
     ) -> ActualGateway:
         name = desired.gateway.name
         body = {**desired_data(desired), "owner": self._owner, "reconnect": reconnect}
         request = self._request("PUT", path_of(name), body, replace(write, revision=None))
         request = replace(
-            request, headers={**request.headers, **condition}, secrets=_secrets(desired)
+            request, headers={**request.headers, **_condition(before)}, secrets=_secrets(desired)
         )
-        return await self._write(name, request, write, lambda one: self._holds(one, desired))
+        return await self._write(name, request, before, lambda one: self._holds(one, desired))
 
     def _request(self, method: str, path: str, body: Json, write: Write) -> Request:
         headers = {"Idempotency-Key": write.key}
@@ -158,25 +164,35 @@ class HttpPlatform:
         body = {**body, "actor": actor_data(write.actor)}
         return Request(method, path, body, headers, writes=True)
 
-    async def _write(self, name: str, request: Request, write: Write, seen: Seen) -> ActualGateway:
-        """Send it until the service has answered; `seen` tells whether a gateway shows it."""
+    async def _write(
+        self, name: str, request: Request, before: str | None, seen: Seen
+    ) -> ActualGateway:
+        """Send it until the service has answered.
+
+        Where it does not, a gateway that is no longer at revision `before` may show by `seen` that
+        it was carried out.
+        """
         try:
             return await self._client.ask(request, lambda data: _gateway(data, name))
         except Doubt as doubt:
-            return await self._looked_up(name, write, doubt, seen)
+            return await self._looked_up(name, before, doubt, seen)
 
-    async def _looked_up(self, name: str, write: Write, doubt: Doubt, seen: Seen) -> ActualGateway:
+    async def _looked_up(
+        self, name: str, before: str | None, doubt: Doubt, seen: Seen
+    ) -> ActualGateway:
         """What has become of a write that nobody answered for."""
         said = doubt.setback.error
         try:
             actual = await self._found(name)
         except GatewaysError:
             raise doubt from None
-        moved = actual is not None and actual.revision != write.revision
-        if actual and moved and seen(actual):
+        moved = actual is not None and actual.revision != before
+        if actual and moved and before is not None and seen(actual):
             return actual
         if not doubt.setback.doubtful:
-            raise said
+            raise said  # the last word was a refusal
+        if before is None:
+            raise doubt  # there is nothing to compare it with
         if not moved:
             raise PlatformUnavailable(
                 f"{said.message}; gateway {name!r} is as it was before", said.hint
@@ -198,6 +214,13 @@ class HttpPlatform:
         """Whether it is ours and has every field and the password that were declared."""
         known = not desired.password_known or actual.fingerprint == desired.fingerprint
         return known and actual.owner == self._owner and actual.gateway == desired.gateway
+
+
+def _condition(before: str | None) -> dict[str, str]:
+    """What must be there for a PUT to be carried out; None stands for whatever there is."""
+    if before == NOT_THERE:
+        return {"If-None-Match": "*"}
+    return {"If-Match": "*" if before is None else _tag(before)}
 
 
 def _tag(revision: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from reconciler.model import Happening
 from reconciler.platforms import HISTORY_KEPT
 from reconciler.platforms.http_client import Client, Json, Request
-from reconciler.wire import happening_from
+from reconciler.wire_reading import happening_from
 
 PAGE: Final = 1_000
 _AT_ONCE: Final = 8

@@ -8,7 +8,7 @@ from reconciler.errors import NotThere, PlatformUnavailable
 from reconciler.model import ActualGateway, Snapshot
 from reconciler.platforms.http_client import Client, Json, Request
 from reconciler.platforms.http_problems import SnapshotGone
-from reconciler.wire import Reader
+from reconciler.wire_reading import Reader
 
 PATH: Final = "/v1/gateways"
 PAGE: Final = 2_000

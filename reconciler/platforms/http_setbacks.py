@@ -13,6 +13,7 @@ from reconciler.tokens import origin_of
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 
+_LONGEST: Final = 200
 _ADDRESS: Final = "correct url of the target in gateways.yaml, or start the service"
 
 
@@ -67,7 +68,7 @@ def redirected(origin: str, location: str) -> Setback:
     except ValueError:
         where = "somewhere else"
     error = PlatformUnavailable(
-        f"{origin} redirects to {where}, which is never followed",
+        f"{origin} redirects to {where[:_LONGEST]}, which is never followed",
         "name the service's own address as url of the target",
     )
     return Setback(error)

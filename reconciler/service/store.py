@@ -6,6 +6,7 @@ belongs together is decided by the caller.
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -309,7 +310,9 @@ class Store:
         if digests is None:
             return dict(self._run("SELECT digest, pem FROM certificates WHERE tenant = ?"))
         query = "SELECT digest, pem FROM certificates WHERE tenant = ? AND digest = ?"
-        return dict(row for digest in sorted(digests) for row in self._run(query, digest))
+        found = (row for digest in sorted(digests) for row in self._run(query, digest))
+        # thousands of gateways are read one by one and kept, and share a certificate
+        return {digest: sys.intern(pem) for digest, pem in found}
 
     def _run(self, statement: str, *values: str) -> sqlite3.Cursor:
         return self._connection.execute(statement, (self.tenant, *values))

@@ -117,6 +117,8 @@ def connected(mail_server: ServerProcess, tmp_path_factory: pytest.TempPathFacto
     world = World(tmp_path_factory.mktemp("canary") / "project", mail_server)
     world.passwords = {"one": PASSWORD, "two": {"value": BOUND, "hosts": ["localhost"]}}
     world.write_secrets(fingerprint_key=FINGERPRINT_KEY)
+    world.settings["targets"]["local"]["check_logins"] = ["localhost"]
+    world.write_settings()
     world.declare({"a": world.gateway(), "b": world.gateway(2, protocol_type="SMTP")})
     mail_server.change_accounts({USERS[0]: PASSWORD, USERS[1]: BOUND})
     watched = Watched(world)
@@ -141,6 +143,7 @@ EVERY = [
     ["plan", "--format", "json", "--out", "plan.json"],
     ["plan", "--format", "markdown"],
     ["plan", "--refresh"],
+    ["plan", "--check", "login", "-v", "--out", "checked.json"],
     ["show", "plan.json"],
     ["show", "plan.json", "--format", "json"],
     ["show", "plan.json", "--format", "markdown"],

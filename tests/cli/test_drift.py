@@ -260,9 +260,7 @@ def test_words_of_others_cannot_steer_a_terminal(project: World) -> None:
 
         from reconciler.model import Cause
 
-        await platform.disconnect(
-            actual.gateway.name, replace(by, actor=evil), cause=Cause.BY_HAND
-        )
+        await platform.disconnect(actual.gateway.name, replace(by, actor=evil), cause=Cause.BY_HAND)
         await platform.close()
 
     asyncio.run(disconnect())

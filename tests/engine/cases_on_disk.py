@@ -21,6 +21,7 @@ from reconciler.model import (
     Limits,
     Place,
     Plan,
+    SecretState,
     Selection,
     Snapshot,
     Status,
@@ -103,6 +104,7 @@ def _desired(name: str, given: Mapping[str, Any] | None) -> DesiredGateway:
         secret=None if given.get("password", "") is None else "mailbox",
         fingerprint=_fingerprint(given),
         password_known=known,
+        since_base=SecretState(given["since_base"]) if "since_base" in given else None,
     )
 
 

@@ -378,6 +378,16 @@ async def test_where_nothing_can_be_read_either_nobody_claims_to_know(
         assert (kind in (await bench.actions(name))[-1:]) is (name == "stored")
 
 
+async def test_without_a_revision_there_is_nothing_to_compare_with(bench: Bench) -> None:
+    """The same person's earlier rebuild is no proof of this one."""
+    how = await prepared(bench, "rebuild", "gw")
+    before = await bench.direct.rebuild("gw", how)
+    bench.proxy.rule = _by_kind(Fault(cut_request=20))
+    with pytest.raises(PlatformUnavailable, match="whether it was carried out is not known"):
+        await bench.through.rebuild("gw", write())
+    assert await bench.find("gw") == before
+
+
 @pytest.mark.parametrize("kind", ["edit", "adopt", "rebuild", "disconnect"])
 async def test_a_gateway_that_others_changed_meanwhile_is_left_to_a_new_plan(
     bench: Bench, kind: str

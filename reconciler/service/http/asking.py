@@ -14,7 +14,7 @@ from reconciler.service.http.problems import FieldError, Problem
 from reconciler.service.http.routing import Call
 from reconciler.service.lock import Leases
 from reconciler.service.store import Lease, Store
-from reconciler.wire import actor_from
+from reconciler.wire_reading import actor_from
 
 KEY: Final = "Idempotency-Key"
 LOCK: Final = "Gateways-Lock"

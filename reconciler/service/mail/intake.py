@@ -111,8 +111,8 @@ class Intake:
     async def forget(self, cursor: Cursor) -> Cursor:
         """Forget what tells apart messages that are long gone; the cursor as it is then."""
         before = stamp(self._service.clock() - timedelta(days=self.settings.remember_days))
-        while await self.write(lambda known: known.forget_before(before, _FORGOTTEN_AT_ONCE)):
-            pass
+        while await self.look(lambda known: known.oldest()) < before:
+            await self.write(lambda known: known.forget_before(before, _FORGOTTEN_AT_ONCE))
         return replace(cursor, floor=max(cursor.floor, before))
 
     def incoming(self, *, resync: bool = False) -> "Incoming":

@@ -11,6 +11,7 @@ from reconciler.model import Gateway
 _AT_ONCE: Final = 500
 """How many values one statement asks for."""
 
+_NEVER: Final = "9999"
 _DOUBTED: Final = "*"
 """In place of a print, for a name that is no message's own."""
 
@@ -164,16 +165,22 @@ class Progress:
                 (now, *self._gateway, mailbox, *some),
             )
 
-    def forget_before(self, moment: str, most: int) -> bool:
-        """Forget what was last seen before a moment, `most` at once; whether there may be more."""
-        written = self._run(
+    def oldest(self) -> str:
+        """When the message was last seen that was not seen for longest; never, if there is none."""
+        row = self._run(
+            "SELECT min(seen_at) FROM inbox_known WHERE tenant = ? AND gateway = ?"
+        ).fetchone()
+        return row[0] or _NEVER
+
+    def forget_before(self, moment: str, most: int) -> None:
+        """Forget what was last seen before a moment, `most` of it at once."""
+        self._run(
             "DELETE FROM inbox_known WHERE (tenant, gateway, mailbox, identity) IN "
             "(SELECT tenant, gateway, mailbox, identity FROM inbox_known "
             "WHERE tenant = ? AND gateway = ? AND seen_at < ? LIMIT ?)",
             moment,
             most,
         )
-        return written.rowcount == most
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statement, (*self._gateway, *values))

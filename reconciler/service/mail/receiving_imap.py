@@ -114,9 +114,9 @@ class _Receiving:
         came = await self.look()
         while True:
             if self._session.changed and not came:
-                await self._pause(_REST_SECONDS)  # it says so all the time: do not run in circles
-                self._session.changed = False
-            await self._wait()
+                await self._pause(_REST_SECONDS)  # it says so all the time: not in circles
+            else:
+                await self._wait()
             came = await self._catch_up()
 
     async def look(self) -> bool:
@@ -227,9 +227,10 @@ class _Receiving:
         """Once a day, and only when everything that is there has been dealt with."""
         today = stamp(self._held.service.clock())[:10]
         if today != self._forgot_on:
-            self._forgot_on = today
-            self._cursor = await self._intake.forget(self._cursor)
-            await self._intake.keep((), self._at(self._numbers.last))
+            self._forgot_on, before = today, self._cursor
+            self._cursor = await self._intake.forget(before)
+            if self._cursor != before:
+                await self._intake.keep((), self._at(self._numbers.last))
 
     async def _top(self) -> int:
         """The highest UID that was there when the mailbox was opened, or a little later."""

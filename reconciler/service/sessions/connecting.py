@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -39,8 +38,7 @@ async def first_connected(
     race = _Race(end, files)
     try:
         for address in addresses:
-            race.start(address)
-            if await race.winner(HEAD_START_SECONDS):
+            if await race.lead(address):
                 break
         return await race.result()
     finally:
@@ -52,40 +50,50 @@ class _Race:
         self._end = end
         self._files = files
         self._runners: dict[asyncio.Task[socket.socket], Address] = {}
-        self._won: asyncio.Task[socket.socket] | None = None
+        self._winner: asyncio.Task[socket.socket] | None = None
 
-    def start(self, address: Address) -> None:
+    async def lead(self, address: Address) -> bool:
+        """Begin with this address too; after its head start, whether any has connected."""
         runner = asyncio.create_task(_connected(address, self._end, self._files))
         self._runners[runner] = address
-
-    async def winner(self, seconds: float | None) -> bool:
-        """Wait until one has connected, all have failed, or the time has passed."""
-        end = asyncio.get_running_loop().time() + (seconds if seconds is not None else sys.maxsize)
-        while running := [one for one in self._runners if not one.done()]:
-            left = end - asyncio.get_running_loop().time()
-            if self._find() or left <= 0:
-                break
-            await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        return self._find()
-
-    def _find(self) -> bool:
-        fine = (one for one in self._runners if one.done() and one.exception() is None)
-        self._won = self._won or next(fine, None)
-        return self._won is not None
+        end = asyncio.get_running_loop().time() + HEAD_START_SECONDS
+        while not runner.done() and await self._wait(end):
+            pass
+        return self._found()
 
     async def result(self) -> tuple[socket.socket, str]:
-        await self.winner(None)
-        if self._won is None:
+        while not self._found() and await self._wait(self._end + HEAD_START_SECONDS):
+            pass
+        if self._winner is None:
             raise next(iter(self._runners)).exception() or OSError
-        return self._won.result(), str(self._runners[self._won][1][0])
+        return self._winner.result(), str(self._runners[self._winner][1][0])
 
     async def stop(self) -> None:
-        losers = [one for one in self._runners if one is not self._won]
+        losers = [runner for runner in self._runners if runner is not self._winner]
         for loser in losers:
             loser.cancel()
-        for one in await asyncio.gather(*losers, return_exceptions=True):
-            if isinstance(one, socket.socket):
-                one.close()
+        try:
+            for one in await asyncio.gather(*losers, return_exceptions=True):
+                if isinstance(one, socket.socket):
+                    one.close()
+        except asyncio.CancelledError:
+            if self._winner:
+                self._winner.result().close()
+            raise
+
+    async def _wait(self, end: float) -> bool:
+        """Until another one is done; False if none has connected, failed or is left by `end`."""
+        running = [runner for runner in self._runners if not runner.done()]
+        seconds = end - asyncio.get_running_loop().time()
+        if self._found() or not running or seconds <= 0:
+            return False
+        done, _ = await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+
+    def _found(self) -> bool:
+        fine = (one for one in self._runners if one.done() and one.exception() is None)
+        self._winner = self._winner or next(fine, None)
+        return self._winner is not None
 
 
 async def _connected(address: Address, end: float, files: float) -> socket.socket:

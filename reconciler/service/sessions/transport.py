@@ -247,13 +247,22 @@ class Wire:
         return data
 
     async def _from_socket(self) -> bytes:
-        assert self._socket  # noqa: S101  # connected, or nothing calls this
-        try:
-            return await asyncio.get_running_loop().sock_recv(self._socket, RECORD)
-        except TimeoutError:  # the kernel gave up on the peer; not our deadline
-            raise self._lost("no longer answers") from None
-        except OSError:
-            raise self._lost("reset the connection") from None
+        """What has come. Nothing is taken from the system before it can be returned.
+
+        The loop's own `sock_recv` reads first and returns later: whoever is cancelled in between
+        has lost what came, and with it perhaps the answer to a message.
+        """
+        connection = self._socket
+        assert connection  # noqa: S101  # connected, or nothing calls this
+        while True:
+            try:
+                return connection.recv(RECORD)
+            except BlockingIOError:
+                await _readable(connection)
+            except TimeoutError:  # the kernel gave up on the peer; not our deadline
+                raise self._lost("no longer answers") from None
+            except OSError:
+                raise self._lost("reset the connection") from None
 
     async def _to_socket(self, data: bytes) -> None:
         assert self._socket  # noqa: S101  # connected, or nothing calls this
@@ -281,6 +290,21 @@ class Wire:
                     self._socket.send(self._tls.shut())
             self._socket.close()
         self._socket = self._tls = None
+
+
+async def _readable(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    handle, ready = connection.fileno(), loop.create_future()
+    loop.add_reader(handle, _tell, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(handle)
+
+
+def _tell(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def as_lines(*lines: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -29,6 +29,7 @@ from reconciler.service.work import KEEP_ONLY, Work
 
 _LOG: Final = logging.getLogger("gateways.supervisor")
 _PAUSE_SECONDS: Final = 1.0
+_AT_ONCE: Final = 500  # between so many others may ask the database too
 
 
 class Supervisor:
@@ -180,11 +181,13 @@ class Supervisor:
         for keeper in self._keepers.values():
             keeper.start()
 
-    async def _read_again(self, keys: Collection[Key], *, taken: bool = False) -> None:
-        """Read gateways, and act on what they are now; `taken` are those not known so far.
+    async def _read_again(self, keys: Sequence[Key], *, taken: bool = False) -> None:
+        """Read gateways, and act on what they are now; `taken` are those not known so far."""
+        for start in range(0, len(keys), _AT_ONCE):
+            await self._read_some(keys[start : start + _AT_ONCE], taken=taken)
 
-        One reading at a time, so that none acts on an earlier row than the one before it.
-        """
+    async def _read_some(self, keys: Sequence[Key], *, taken: bool) -> None:
+        """One reading at a time, so that none acts on an earlier row than the one before it."""
         async with self._reading:
             chosen = [key for key in keys if (key in self._keepers) is not taken]
             if not chosen:
@@ -198,7 +201,7 @@ class Supervisor:
                 else:
                     self._take(key, actual)
 
-    async def _rows(self, keys: Collection[Key]) -> list[tuple[Key, ActualGateway | None]]:
+    async def _rows(self, keys: Sequence[Key]) -> list[tuple[Key, ActualGateway | None]]:
         while True:
             try:
                 return await self._ledger.read(keys)

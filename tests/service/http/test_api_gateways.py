@@ -10,7 +10,8 @@ import pytest
 from reconciler.model import ActualGateway, Gateway, ProtocolType, Status, StatusState
 from reconciler.service.service import Service
 from reconciler.service.store import Store
-from reconciler.wire import Reader, actual_data
+from reconciler.wire import actual_data
+from reconciler.wire_reading import Reader
 from tests.service.http.api import Api, api, wish
 from tests.service.running import Idle, Running, running
 

@@ -134,12 +134,10 @@ class Office:
     def _writes(self, connection: Any) -> Writes:
         return Writes(Store(connection, TENANT), self.service.vault, "ours", self.service.clock)
 
-    async def create(self) -> None:
+    async def create(self, key: str = "create") -> None:
         desired = DesiredGateway(self.gateway, lambda: Place("mail.yaml"), password=self.password)
         await self.service.write(
-            lambda connection: self._writes(connection).create(
-                desired, Asked(ACTOR, "create", None)
-            )
+            lambda connection: self._writes(connection).create(desired, Asked(ACTOR, key, None))
         )
 
     @asynccontextmanager

@@ -205,8 +205,8 @@ async def scripted_smtp(script: Script | None = None) -> AsyncIterator[ScriptedS
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.ensure_future(found.serve(reader, writer)))
 
-    # the protocol is named, or else asyncio leaves Nagle's delay on; a small buffer, so that not all
-    # of a large message is on its way before any of it is read
+    # the protocol is named, or asyncio leaves Nagle's delay on; the buffer is small, so that not
+    # all of a large message is on its way before any of it is read
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)

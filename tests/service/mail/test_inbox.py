@@ -161,10 +161,16 @@ async def test_what_is_known_of_thousands(tmp_path: Path) -> None:
             assert Progress(connection, "other", NAME).known("m", names) == frozenset()
 
         await found.service.look(look)
-        while await found.service.write(
-            lambda connection: Progress(connection, TENANT, NAME).forget_before("2026-01-15", 300)
-        ):
-            pass
+
+        def forget(connection: sqlite3.Connection) -> str:
+            progress = Progress(connection, TENANT, NAME)
+            progress.forget_before("2026-01-15", 300)
+            return progress.oldest()
+
+        rounds = 1
+        while await found.service.write(forget) < "2026-01-15":
+            rounds += 1
+        assert rounds == 4
         assert await found.execute("SELECT count(*) FROM inbox_known") == [(1_000,)]
 
 

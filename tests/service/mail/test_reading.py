@@ -168,7 +168,7 @@ DYING = {
 @pytest.mark.parametrize("program", DYING.values(), ids=DYING)
 async def test_a_process_that_dies_is_replaced(program: str) -> None:
     """G22: each message costs one process at most."""
-    reader = Reader((sys.executable, "-c", program), seconds=1)
+    reader = Reader((sys.executable, "-c", program), seconds=0.5)
     for _ in range(2):
         with pytest.raises(Unreadable):
             await read(reader, b"x" * 200_000)

@@ -247,6 +247,35 @@ async def test_idle_that_is_offered_and_refused(tmp_path: Path) -> None:
     assert len(server.said("IDLE")) == 1
 
 
+async def test_what_is_told_while_it_is_looked_for_is_looked_for_again(tmp_path: Path) -> None:
+    """G10: IDLE does not tell again what was told before it, in the answer to a search."""
+    server = StrangeImap({1: mail(1)})
+    server.capabilities += b" IDLE"
+
+    def late(peer: Peer, tag: bytes, text: str) -> None:
+        searches = len(server.said("UID SEARCH"))
+        found = b"".join(b" %d" % uid for uid in server.matching(text[11:]))
+        told = []
+        if searches < 5:  # the message comes right after it was looked for, and is told of
+            server.messages[searches + 1] = mail(searches + 1)
+            told = [b"* %d EXISTS" % len(server.messages)]
+        server.say_done(peer, tag, b"* SEARCH" + found, *told)
+
+    def idle(peer: Peer, tag: bytes, _text: str) -> None:
+        peer.say(b"+ idling\r\n")
+        peer.hear()
+        server.say_done(peer, tag)
+
+    server.answers = {"UID SEARCH": late, "IDLE": idle}
+    settings = replace(QUICK, idle_seconds=600)
+    with scripted(server) as running:
+        async with (
+            strange_desk(running, tmp_path, receiving=settings) as found,
+            found.working(),
+        ):
+            await found.until_count(5)
+
+
 async def test_offers_after_the_login_count(tmp_path: Path) -> None:
     server = StrangeImap({})
     server.answers["CAPABILITY"] = lambda peer, tag, _: server.say_done(

@@ -275,7 +275,7 @@ FLOODS = {
 
 async def test_floods_end_soon_and_take_little_memory(tmp_path: Path) -> None:
     """A30: limits on lines, lists and messages hold while mail is read."""
-    settings = replace(QUICK, max_bytes=20_000_000)
+    settings = replace(QUICK, max_bytes=2_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     server = StrangePop3(("same", mail(1)), ("same", mail(2)))
     with scripted(server) as running:

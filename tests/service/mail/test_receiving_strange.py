@@ -326,7 +326,7 @@ async def test_floods_end_soon_and_take_little_memory(tmp_path: Path) -> None:
 
             server.answers[command] = flood
             with scripted(server) as running:
-                found.gateway = strange_gateway(running.port)
+                found.gateway = replace(found.gateway, port=running.port)
                 found.errors.clear()
                 await found.execute("DELETE FROM inbox_cursors")
                 assert await peak_of(found) < 64 * 1024, name
