@@ -25,7 +25,7 @@ _TOKENS: Final = 16
 _SETTINGS: Final = """\
 owner: bench
 targets:
-  service: {{platform: http, url: "{origin}", token_env: {variable}}}
+  service: {{platform: http, url: "{origin}", tenant: {tenant}, token: {{env: {variable}}}}}
 """
 
 
@@ -84,7 +84,9 @@ def apply_creates(setup: "Setup") -> Iterator[Row]:
     token = new_token(database, TENANT, "apply")
     bodies = folder / "bodies.json"
     with ServiceProcess(database, folder / "served") as service:
-        settings = _SETTINGS.format(origin=service.origin, variable=TOKEN_VARIABLE)
+        settings = _SETTINGS.format(
+            origin=service.origin, tenant=TENANT, variable=TOKEN_VARIABLE
+        )
         (project.folder / "gateways.yaml").write_text(settings)
         run_python("bench.bodies", project.folder, bodies, environ=project.environ)
 

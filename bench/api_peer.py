@@ -6,14 +6,13 @@ GET /v1/gateways/{name} brings the file `one`, and GET /v1/gateways?cursor=NEXT 
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
 
 
-async def serve(folder: Path) -> None:
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-
+async def serve(files: Mapping[str, bytes]) -> None:
     async def one(_request: web.Request) -> web.Response:
         return web.Response(body=files["one"], content_type="application/json")
 
@@ -34,4 +33,4 @@ async def serve(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    asyncio.run(serve({path.name: path.read_bytes() for path in Path(sys.argv[1]).iterdir()}))

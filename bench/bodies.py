@@ -1,4 +1,4 @@
-"""Writes what an apply sends to create the gateways of a project: `python -m bench.bodies FOLDER FILE`.
+"""Writes what an apply sends to create a project's gateways: `python -m bench.bodies FOLDER FILE`.
 
 The file is JSON: each gateway's name, and the body of its request.
 """

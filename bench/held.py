@@ -1,6 +1,7 @@
 """Keeps the sessions of all gateways of a database, and does nothing else.
 
-`python -m bench.held DATABASE PER_SECOND` ends once all are open and its input has ended;
+`python -m bench.held DATABASE PER_SECOND` ends once all are open and its input has ended, and says
+how many connections it made in its busiest second;
 `python -m bench.held --fill DATABASE COUNT PORT CA` makes such a database, for the IMAP server on
 this port of this machine.
 """
@@ -9,6 +10,7 @@ import asyncio
 import logging
 import resource
 import sys
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +29,8 @@ from reconciler.model import (
 from reconciler.service.database import open_writable
 from reconciler.service.mail.works import WORKS
 from reconciler.service.service import Service, ServiceSettings
-from reconciler.service.sessions import SessionSettings
+from reconciler.service.sessions import SessionSettings, session_for
+from reconciler.service.sessions.base import MailSession
 from reconciler.service.store import Store
 from reconciler.service.supervisor.settings import SupervisorSettings
 from reconciler.service.supervisor.supervisor import Supervisor
@@ -72,13 +75,42 @@ async def hold(database: Path, per_second: int) -> None:
         count = await service.look(
             lambda connection: connection.execute("SELECT count(*) FROM gateways").fetchone()[0]
         )
-        supervisor = Supervisor(service, WORKS, pace)
+        connections = Connections()
+        supervisor = Supervisor(service, WORKS, pace, sessions=connections.session)
         running = asyncio.create_task(supervisor.run())
         while _open(supervisor, count) < count:  # noqa: ASYNC110 - it tells only of statuses
             await asyncio.sleep(_POLL_SECONDS)
         await asyncio.to_thread(sys.stdin.read)
         running.cancel()
         await asyncio.wait([running])
+        print(connections.busiest)
+
+
+class Connections:
+    """Sessions as usual, and how many of them began to connect in any one second."""
+
+    def __init__(self) -> None:
+        self.busiest = 0
+        self._recent: deque[float] = deque()
+
+    def session(
+        self, gateway: Gateway, password: Secret | None, settings: SessionSettings
+    ) -> MailSession:
+        session = session_for(gateway, password, settings)
+        connect = session.wire.connect
+
+        async def counted() -> str:
+            self._count(asyncio.get_running_loop().time())
+            return await connect()
+
+        session.wire.connect = counted  # type: ignore[method-assign]
+        return session
+
+    def _count(self, now: float) -> None:
+        self._recent.append(now)
+        while now - self._recent[0] >= 1:
+            self._recent.popleft()
+        self.busiest = max(self.busiest, len(self._recent))
 
 
 def _open(supervisor: Supervisor, count: int) -> int:

@@ -27,7 +27,12 @@ class Spread:
         return cls(statistics.median(figures), min(figures), max(figures))
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} ({self.low:.3g}-{self.high:.3g})"
+        return f"{_short(self.median)} ({_short(self.low)}-{_short(self.high)})"
+
+
+def _short(figure: float) -> str:
+    """Three digits, and never an exponent where it is large."""
+    return f"{figure:.3g}" if abs(figure) < 1_000 else f"{figure:,.0f}"
 
 
 def _nothing() -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -15,8 +16,7 @@ import aiohttp
 from bench.service import TOKEN_VARIABLE
 
 
-async def put(origin: str, file: Path, at_once: int) -> None:
-    bodies = iter(json.loads(file.read_text()).items())
+async def put(origin: str, bodies: Iterator[tuple[str, str]], at_once: int) -> None:
     headers = {
         "Authorization": f"Bearer {os.environ[TOKEN_VARIABLE]}",
         "Content-Type": "application/json",
@@ -31,11 +31,12 @@ async def put(origin: str, file: Path, at_once: int) -> None:
                 path = f"/v1/gateways/{name}"
                 async with session.put(path, data=body.encode(), headers=key) as response:
                     answer = await response.json()
-                    if response.status != 201:  # noqa: PLR2004
+                    if response.status != 201:
                         raise SystemExit(str(answer))
 
         await asyncio.gather(*(work() for _ in range(at_once)))
 
 
 if __name__ == "__main__":
-    asyncio.run(put(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    bodies = json.loads(Path(sys.argv[2]).read_text())
+    asyncio.run(put(sys.argv[1], iter(bodies.items()), int(sys.argv[3])))

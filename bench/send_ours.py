@@ -14,8 +14,15 @@ from time import perf_counter
 
 from bench.accounts import password
 from reconciler.messages import MessageKind, OutgoingMessage
-from reconciler.model import Actor, DesiredGateway, EncryptionMode, Gateway, Place, ProtocolType
-from reconciler.model import Secret
+from reconciler.model import (
+    Actor,
+    DesiredGateway,
+    EncryptionMode,
+    Gateway,
+    Place,
+    ProtocolType,
+    Secret,
+)
 from reconciler.service.feed import About
 from reconciler.service.mail.accept import accept
 from reconciler.service.mail.sending import send

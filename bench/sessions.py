@@ -48,21 +48,23 @@ def storm(setup: "Setup") -> Iterator[Row]:
     with ServerProcess(folder / "mail", accounts(count)) as server:
         command = [ours("python"), "-m", "bench.held", _filled(folder, count, server)]
         holder = subprocess.Popen(
-            [*map(str, command), str(PER_SECOND)], cwd=CHECKOUT, stdin=subprocess.PIPE
+            [*map(str, command), str(PER_SECOND)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
+        said = b""
         try:
             _wait_until_open(server, holder, count)
-            busiest = server.counters()["busiest_second"]
             server.stop()
             server.start()
             start = time.monotonic()
             _wait_until_open(server, holder, count)
             seconds = time.monotonic() - start
-            busiest = max(busiest, server.counters()["busiest_second"])
         finally:
-            holder.communicate()
+            said, _ = holder.communicate()
     what = f"{count:,} TLS sessions lost at once"
-    connections = Spread.of([busiest])
+    connections = Spread.of([float(said)])
     yield Row(
         "G5", f"{what}, busiest second", connections, "connections", "a limit", None, PER_SECOND
     )

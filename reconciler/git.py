@@ -73,7 +73,10 @@ def files_at(
     }
     wanted = b"".join(blob + b"\n" for blob in files.values())
     contents = _answer(root, ("cat-file", "--batch"), environ, given=wanted)
-    return None if contents is None else dict(zip(files, _blobs(contents), strict=True))
+    try:
+        return None if contents is None else dict(zip(files, _blobs(contents), strict=True))
+    except (ValueError, IndexError):  # one is missing, as in a clone of a part
+        return None
 
 
 def in_history(
@@ -92,7 +95,10 @@ def in_history(
 
 
 def _blobs(batch: bytes) -> Iterator[bytes]:
-    """The contents that `git cat-file --batch` printed, each after a line that ends in its size."""
+    """The contents that `git cat-file --batch` printed, each after a line that ends in its size.
+
+    Raises ValueError or IndexError where git has not got one of them.
+    """
     start = 0
     while start < len(batch):
         end = batch.index(b"\n", start)

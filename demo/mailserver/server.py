@@ -6,7 +6,6 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections import deque
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,7 +61,6 @@ class MailServer:
         self._contexts: dict[Variant, ssl.SSLContext] = {}
         self._listeners: list[asyncio.Server] = []
         self._sessions: dict[asyncio.Task[None], Wire] = {}
-        self._last_second: deque[float] = deque()
 
     @property
     def accounts(self) -> MutableMapping[str, str]:
@@ -151,7 +149,7 @@ class MailServer:
         return await asyncio.start_server(accept, sock=listening, backlog=_BACKLOG)
 
     async def _serve(self, wire: Wire, protocol: ProtocolType, mode: EncryptionMode) -> None:
-        self._count_connection()
+        self.counters.connections += 1
         self.counters.open += 1
         try:
             if self.faults.silent:
@@ -166,15 +164,6 @@ class MailServer:
         finally:
             self.counters.open -= 1
             wire.abort()
-
-    def _count_connection(self) -> None:
-        now = asyncio.get_running_loop().time()
-        recent, counters = self._last_second, self.counters
-        recent.append(now)
-        while now - recent[0] >= 1:
-            recent.popleft()
-        counters.connections += 1
-        counters.busiest_second = max(counters.busiest_second, len(recent))
 
     def _context(self) -> ssl.SSLContext:
         return self._contexts[self.faults.certificate]

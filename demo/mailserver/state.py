@@ -58,8 +58,6 @@ class Counters:
     """What has happened since the server started."""
 
     connections: int = 0
-    busiest_second: int = 0
-    """The most new connections in any second, wherever it begins."""
     open: int = 0
     tls_failures: int = 0
     logins_ok: int = 0

@@ -36,7 +36,11 @@ def refusal_of(
         return None
     slug = kind.removeprefix(TYPE)
     message = _clean(data.get("detail"), secrets) or _clean(data.get("title"), secrets) or slug
-    told = [one for one in _fields(data.get("errors"), secrets) if one not in message]
+    told = [
+        f"{field} {wrong}"
+        for field, wrong in _fields(data.get("errors"), secrets)
+        if field not in message or wrong not in message
+    ]
     if told:
         message += f" ({'; '.join(told)})"
     error = _KINDS.get(slug, PlatformUnavailable)
@@ -48,11 +52,12 @@ def refusal_of(
     )
 
 
-def _fields(errors: Any, secrets: tuple[str, ...]) -> list[str]:
+def _fields(errors: Any, secrets: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Each field, and what is wrong with it."""
     if not isinstance(errors, list):
         return []
     return [
-        f"{_clean(one.get('field'), secrets)} {_clean(one.get('message'), secrets)}"
+        (_clean(one.get("field"), secrets), _clean(one.get("message"), secrets))
         for one in errors[:_MOST_FIELDS]
         if isinstance(one, dict)
     ]

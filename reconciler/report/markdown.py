@@ -5,7 +5,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from reconciler.model import Change, Plan, SecretChange
-from reconciler.report.plan import summary_text, value_text
+from reconciler.report.plan import check_text, summary_text, value_text
 from reconciler.report.safe import markdown
 
 
@@ -15,7 +15,7 @@ def plan_markdown(plan: Plan) -> str:
     environment = Environment(  # noqa: S701
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters.update(md=markdown, value=value_text, password=_password)
+    environment.filters.update(md=markdown, value=value_text, password=_password, check=check_text)
     source = files("reconciler.report").joinpath("templates/plan.md.j2").read_text("utf-8")
     git = plan.git
     commit = f"{git.commit[:10]}{' (dirty)' if git.dirty else ''}" if git and git.commit else ""

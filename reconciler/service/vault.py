@@ -46,10 +46,17 @@ class Binding:
 
 
 class Vault:
-    """Seals and opens passwords. Nothing is read or made before `unlock`."""
+    """Seals and opens passwords. Nothing is read or made before `unlock`.
+
+    Raises:
+        PlatformUnavailable: the database is a folder without a name, such as `.` or `/`.
+
+    """
 
     def __init__(self, database: Path, environ: Mapping[str, str]) -> None:
         named = environ.get(KEY_VARIABLE)
+        if not database.name:
+            raise PlatformUnavailable(f"{database} is not a file", "name another database")
         self.path = Path(named) if named else database.with_name(database.name + ".key")
         self._may_make = not named
         self._key = b""

@@ -28,14 +28,16 @@ COMMANDS: Final = {
     "plan": ("plan",),
     "apply": ("apply", "--yes", "--max-disconnects", "9"),
     "status": ("status",),
+    "drift": ("drift",),
+    "dump": ("dump",),
     "check": ("check",),
     "rebuild": ("rebuild", "a"),
     "disconnect": ("disconnect", "a"),
 }
 # `b` has what `a` has, from the same certificate file
 A_TWIN: Final = re.compile(r"gateways.d/mail.yaml:17:23: ")
-READING: Final = ("validate", "plan", "apply")
-PLATFORM: Final = ("plan", "apply", "status", "rebuild", "disconnect")
+READING: Final = ("validate", "plan", "apply", "drift")
+PLATFORM: Final = ("plan", "apply", "status", "drift", "dump", "rebuild", "disconnect")
 
 
 @dataclass(frozen=True)

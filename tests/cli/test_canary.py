@@ -154,6 +154,11 @@ EVERY = [
     ["status", "--format", "json", "--refresh"],
     ["rebuild", "a", "-v"],
     ["apply", "--yes", "--format", "json"],
+    ["drift"],
+    ["drift", "-v", "--format", "json"],
+    ["dump"],
+    ["dump", "--all", "--format", "json"],
+    ["dump", "--out", "dumped"],
     ["schema", "plan"],
 ]
 
@@ -335,6 +340,28 @@ def test_failure(watched: Watched, name: str) -> None:
     codes = _every_command(watched)
     assert codes - {0}, "something fails"
     assert 1 not in codes
+
+
+def test_drift_and_dump_that_are_refused(watched: Watched) -> None:
+    """A password that was set elsewhere, names that are none, files that are there already."""
+    world = watched.world
+    for arguments in (
+        ["init", "-q"],
+        ["add", "gateways.yaml", "gateways.d"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "all"],
+    ):
+        subprocess.run(["git", *arguments], cwd=world.root, env=world.environ, check=True)
+    sealed = _secrets_file(watched).read_bytes()
+    world.passwords = {"one": BOUND, "two": {"value": BOUND, "hosts": ["localhost"]}}
+    world.write_secrets(fingerprint_key=FINGERPRINT_KEY)
+    world.server.change_accounts({USERS[0]: BOUND, USERS[1]: BOUND})
+    assert watched.run("apply", "--yes") == 0
+    _secrets_file(watched).write_bytes(sealed)
+    assert watched.run("drift") == watched.run("drift", "--format", "json") == 2
+    assert watched.run("drift", "nobody") == watched.run("dump", "nobody") == 64
+    assert watched.run("dump", "--out", "out") == 0
+    assert watched.run("dump", "--out", "out", "-v", "--log-format", "json") == 64
+    watched.expect_clean_files()
 
 
 def test_a_bug_with_secrets_at_hand(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

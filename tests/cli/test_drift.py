@@ -4,19 +4,21 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.mailserver.process import ServerProcess
+from reconciler.model import Actor, Cause
 from reconciler.platforms.embedded import EmbeddedPlatform
 from tests.cli.conftest import ACCOUNTS
 from tests.cli.elsewhere import Elsewhere, elsewhere, live_on
 from tests.cli.inside import copied, inside
 from tests.cli.world import CANARY, USERS, Ran, World
-from tests.platforms.contract import wanted, write
+from tests.platforms.contract import write
 
 
 def git(world: World, *arguments: str) -> str:
@@ -91,7 +93,7 @@ def test_what_a_commit_is_yet_to_change_is_on_its_way(project: World) -> None:
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_another_checkout_is_told_with_its_fields_and_hand(
-    project: World, tmp_path: Path, committed: bool
+    project: World, tmp_path: Path, *, committed: bool
 ) -> None:
     """And apart from it, what the commit changes of the same gateway."""
     other = checkout(project, tmp_path / "other", "bob")
@@ -254,13 +256,9 @@ def test_words_of_others_cannot_steer_a_terminal(project: World) -> None:
 
     async def disconnect() -> None:
         (actual, *_) = (await platform.read()).gateways
-        by = write()
-        evil = type(by.actor)("\x1b[2J\n::error::x", "\x1b]0;x", "\u202erun")
-        from dataclasses import replace
-
-        from reconciler.model import Cause
-
-        await platform.disconnect(actual.gateway.name, replace(by, actor=evil), cause=Cause.BY_HAND)
+        evil = Actor("\x1b[2J\n::error::x", "\x1b]0;x", "\u202erun")
+        by = replace(write(), actor=evil)
+        await platform.disconnect(actual.gateway.name, by, cause=Cause.BY_HAND)
         await platform.close()
 
     asyncio.run(disconnect())

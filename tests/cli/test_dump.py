@@ -116,8 +116,8 @@ def fleets(draw: st.DrawFn) -> list[Gateway]:
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(fleets(), st.booleans())
-def test_a_plan_after_a_dump_is_empty(world: World, fleet: list[Gateway], out: bool) -> None:
+@given(fleet=fleets(), out=st.booleans())
+def test_a_plan_after_a_dump_is_empty(world: World, fleet: list[Gateway], *, out: bool) -> None:
     """Through files or through standard output; what has no session yet is only connected."""
     folder = emptied(world)
     shutil.rmtree(world.root / ".gateways", ignore_errors=True)

@@ -153,6 +153,8 @@ def test_the_digest_covers_checks(world: World) -> None:
     world.declare({"a": world.gateway()})
     assert world.run("plan", "--check", "tls", "--out", "plan.json").code == 0
     assert "check: works, up to tls" in world.run("show", "plan.json").out
+    markdown = world.run("show", "plan.json", "--format", "markdown").out
+    assert "; check: works, up to tls |" in markdown
     file = world.root / "plan.json"
     file.write_text(file.read_text().replace('"rung": "tls"', '"rung": "login"'))
     assert world.run("apply", "plan.json").code == 5

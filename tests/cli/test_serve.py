@@ -154,6 +154,19 @@ def test_options(options: list[str], message: str, capsys: pytest.CaptureFixture
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("database", ["", ".", "/"])
+def test_a_folder_is_no_database(
+    database: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--database", database, "--listen", "127.0.0.1:0"]) == 10
+    assert "is not a file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def order(tmp_path: Path) -> Order:
     return Order(

@@ -38,8 +38,8 @@ ANCHOR: Final = Certificate("gateways.d/certs/root.pem", certs.ca().pem.decode()
 # what the declarations accept, and what is known to be read as something else than text
 AWKWARD: Final = (
     "yes", "no", "Off", "null", "~", "0777", "1_000", "12:30:45", "1e3", "2026-01-02", "-", "a: b",
-    "a #b", "'", '"', "\\", "{{ x }}", "{%", "{#", "{{{", "}}", "*a", "&a", "!a", "|", ">", "%", "@",
-    " a", "a ", "[", "{}", "", "=", "<<", "ü\u00a0\u3000", "🙂", "\u200b", "\ufeff", "::error::x",
+    "a #b", "'", '"', "\\", "{{ x }}", "{%", "{#", "{{{", "}}", "*a", "&a", "!a", "|", ">", "%",
+    "@", " a", "a ", "[", "{}", "", "=", "<<", "ü\u00a0\u3000", "🙂", "\u200b", "\ufeff", "::error::x",
 )  # fmt: skip
 TEXTS: Final = (
     st.sampled_from([text for text in AWKWARD if text])

@@ -138,3 +138,9 @@ def test_fields_that_the_detail_does_not_name_are_told() -> None:
     assert found.error.message == (
         "gateway.host is missing, and 1 more (gateway.port must be a whole number)"
     )
+
+
+def test_what_the_detail_says_in_its_own_way_is_not_told_again() -> None:
+    errors = [{"field": "attachments", "message": "more than 26 bytes"}]
+    found = refusal("invalid", 422, detail="attachments: more than 26 bytes", errors=errors)
+    assert found.error.message == "attachments: more than 26 bytes"

@@ -142,7 +142,7 @@ _SEALED: Final = Problem(
 TITLES: Final = {
     "invalid": "The request is not valid",
     "unauthorized": "A token is needed",
-    "forbidden": "The token's role does not allow this",
+    "forbidden": "This is not allowed",
     "not-found": "Not found",
     "not-allowed": "The path does not take this method",
     "exists": "The gateway is there already",

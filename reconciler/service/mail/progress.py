@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,16 +105,11 @@ class Progress:
 
     def prints(self, prints: Sequence[str]) -> Mapping[str, int]:
         """How many messages with such a print have been dealt with, in whichever mailbox."""
-        found: dict[str, int] = {}
-        for some in _portions(sorted(set(prints))):
-            rows = self._run(
-                "SELECT print, count(*) FROM inbox_known "  # noqa: S608 - question marks
-                "WHERE tenant = ? AND gateway = ? "
-                f"AND print IN ({_marks(some)}) GROUP BY print",
-                *some,
-            )
-            found.update(rows)
-        return found
+        return {mark: count for mark, count, _ in self._by_print(prints)}
+
+    def last_seen(self, prints: Sequence[str]) -> Mapping[str, str]:
+        """When the messages with such a print were last dealt with."""
+        return {mark: seen_at for mark, _, seen_at in self._by_print(prints)}
 
     def called(self, mailbox: str, mark: str) -> tuple[str, ...]:
         """What the messages with a print are called."""
@@ -181,6 +176,15 @@ class Progress:
             moment,
             most,
         )
+
+    def _by_print(self, prints: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+        for some in _portions(sorted(set(prints))):
+            yield from self._run(
+                "SELECT print, count(*), max(seen_at) FROM inbox_known "  # noqa: S608 - marks
+                "WHERE tenant = ? AND gateway = ? "
+                f"AND print IN ({_marks(some)}) GROUP BY print",
+                *some,
+            )
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         return self._connection.execute(statement, (*self._gateway, *values))

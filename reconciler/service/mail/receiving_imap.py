@@ -19,7 +19,14 @@ from reconciler.service.mail.fetching_imap import Fetching, Reopen
 from reconciler.service.mail.intake import Intake
 from reconciler.service.mail.prints import HEADER_BYTES, moment_of, print_of, sent_at
 from reconciler.service.mail.progress import Cursor, Progress
-from reconciler.service.mail.resync import NEWEST, Seen, Sorting, floor_of
+from reconciler.service.mail.resync import (
+    NEWEST,
+    Seen,
+    Sorting,
+    arrivals_hold,
+    floor_again,
+    floor_of,
+)
 from reconciler.service.sessions.imap import ImapSession
 from reconciler.service.sessions.imap_mailbox import MAX_UID, ImapMailbox
 from reconciler.service.work import Held
@@ -145,7 +152,7 @@ class _Receiving:
         """There was mail, but there is no cursor for this mailbox: it moved, or a row was lost."""
         if found is None:
             wanted = self._held.actual.gateway.receive_from
-            await self._resync("" if wanted is ReceiveFrom.ALL else earliest)
+            await self._resync(floor_again(earliest, wanted))
             return
         prints = [one.print for one in await self._newest(MAX_UID)]
         if await self._intake.look(lambda progress: progress.prints(prints)):
@@ -177,7 +184,9 @@ class _Receiving:
     async def _resync(self, floor: str, *, seen_before: bool = True) -> None:
         """Go through the mailbox by prints, and store what is new. Cut short it begins anew."""
         top = await self._top()
-        sorting = Sorting(self._intake, floor)
+        newest = await self._newest(MAX_UID)
+        holds = await self._intake.look(lambda progress: arrivals_hold(progress, newest))
+        sorting = Sorting(self._intake, floor, arrivals_hold=holds)
         above = 0
         while uids := await self._mailbox.search(_since(floor), above, _SEARCHED):
             for start in range(0, len(uids), _HEADERS):

@@ -20,9 +20,9 @@ from reconciler.model import ReceiveFrom
 from reconciler.service.faults import Unsound
 from reconciler.service.mail.fetching_pop3 import Fetching, Reopen
 from reconciler.service.mail.intake import Intake
-from reconciler.service.mail.prints import delivered_at, print_of, sent_at
+from reconciler.service.mail.prints import delivered_at, print_of
 from reconciler.service.mail.progress import Cursor, Progress
-from reconciler.service.mail.resync import NEWEST, Seen, Sorting, floor_of
+from reconciler.service.mail.resync import NEWEST, Seen, Sorting, floor_again, floor_of
 from reconciler.service.sessions.pop3 import Pop3Session
 from reconciler.service.sessions.pop3_maildrop import Maildrop, Refused
 from reconciler.service.work import Held
@@ -153,8 +153,7 @@ class _Look:
         wanted, mailbox = self._held.actual.gateway.receive_from, self._intake.mailbox
         earliest = await self._intake.look(lambda progress: progress.earliest())
         if earliest and found is None:
-            floor = "" if wanted is ReceiveFrom.ALL else earliest
-            return Cursor(mailbox, _SORTING, floor), fresh
+            return Cursor(mailbox, _SORTING, floor_again(earliest, wanted)), fresh
         newest = [await self._seen(number) for number in sorted(called)[-NEWEST:]]
         prints = [one.print for one in newest]
         met = await self._intake.look(lambda progress: progress.prints(prints))
@@ -209,7 +208,7 @@ class _Look:
 
     async def _seen(self, number: int) -> Seen:
         header = await self._fetching.header(number)
-        return Seen(number, print_of(header), delivered_at(header), sent_at(header))
+        return Seen(number, print_of(header), delivered_at(header))
 
     async def _finish(self, cursor: Cursor, whole: str, called: Mapping[int, str]) -> None:
         """Note that everything listed has been dealt with; once a day also what is listed still."""

@@ -12,13 +12,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.clock import stamp
+from reconciler.model import ReceiveFrom
 from reconciler.service.mail.intake import Intake
+from reconciler.service.mail.progress import Progress
 
 NEWEST: Final = 50
 """How many of the messages that are there at first contact are remembered by their prints."""
 
 _ON_THE_WAY: Final = timedelta(days=7)
 """How long a message may have been on the way: longer than servers try."""
+
+_CLOCKS_APART: Final = timedelta(hours=1)
+"""How far a server's clock may be from ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,16 @@ class Seen:
 
 
 class Sorting:
-    """Sorts messages in the order of their mailbox into those that are new and the others."""
+    """Sorts messages in the order of their mailbox into those that are new and the others.
 
-    def __init__(self, intake: Intake, floor: str) -> None:
+    Where the server's dates of arrival do not hold, messages are as old as they say themselves.
+    """
+
+    def __init__(self, intake: Intake, floor: str, *, arrivals_hold: bool = True) -> None:
         self._intake = intake
         self._floor = floor
-        self._written = _earlier(floor) if floor else ""
+        self._written = _before(floor, _ON_THE_WAY) if floor else ""
+        self._arrivals_hold = arrivals_hold
         self._met: Counter[str] = Counter()
         self.evident = False
         """Whether a message was met that is not new: so the mailbox is the one that was known."""
@@ -63,15 +72,42 @@ class Sorting:
         return found
 
     def _is_old(self, one: Seen) -> bool:
-        arrived = bool(one.arrived_at) and one.arrived_at < self._floor
-        written = bool(one.sent_at) and one.sent_at < self._written
-        return arrived or written
+        if self._arrivals_hold:
+            return bool(one.arrived_at) and one.arrived_at < self._floor
+        return bool(one.sent_at) and one.sent_at < self._written
+
+
+def arrivals_hold(progress: Progress, newest: Sequence[Seen]) -> bool:
+    """Whether the server's dates can be true: what was dealt with had arrived by then.
+
+    After a restore or a migration each message may have arrived on that day.
+    """
+    dealt_with = progress.last_seen([one.print for one in newest])
+    return all(
+        one.arrived_at <= _after(dealt_with[one.print], _CLOCKS_APART)
+        for one in newest
+        if one.print in dealt_with
+    )
 
 
 def floor_of(newest: Sequence[Seen], now: datetime) -> str:
-    """From when on mail is new: since the newest message that is there, by its server's clock."""
-    return max((one.arrived_at for one in newest), default="") or stamp(now - timedelta(days=1))
+    """From when on mail is new: since the newest message that is there, by its server's clock.
+
+    A date to come is none: nothing would be new before it.
+    """
+    limit = stamp(now + _CLOCKS_APART)
+    arrived = [one.arrived_at for one in newest if one.arrived_at <= limit]
+    return max(arrived, default="") or stamp(now - timedelta(days=1))
 
 
-def _earlier(floor: str) -> str:
-    return stamp(datetime.fromisoformat(floor) - _ON_THE_WAY)
+def floor_again(earliest: str, wanted: ReceiveFrom) -> str:
+    """The same where it was lost, from when messages were first dealt with, by our own clock."""
+    return "" if wanted is ReceiveFrom.ALL else _before(earliest, _CLOCKS_APART)
+
+
+def _before(moment: str, time: timedelta) -> str:
+    return stamp(datetime.fromisoformat(moment) - time)
+
+
+def _after(moment: str, time: timedelta) -> str:
+    return stamp(datetime.fromisoformat(moment) + time)

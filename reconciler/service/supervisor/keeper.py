@@ -4,7 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ from math import inf
 from typing import Final
 
 from reconciler.errors import PlatformUnavailable
-from reconciler.model import ActualGateway, Failure, FailureKind, ProtocolType, Status, StatusState
+from reconciler.model import ActualGateway, Failure, FailureKind, ProtocolType, StatusState
 from reconciler.service import contact
 from reconciler.service.faults import Unsound
 from reconciler.service.service import Service
@@ -27,9 +27,8 @@ from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost
 from reconciler.service.supervisor.opening import Wish
 from reconciler.service.supervisor.pause import Pause
 from reconciler.service.supervisor.settings import SupervisorSettings
+from reconciler.service.supervisor.standing import Standing
 from reconciler.service.work import Held, Work
-
-_LOG: Final = logging.getLogger("gateways.session")
 
 PATIENCE: Final = 3
 """So often in a row a server may be busy before the status says so: most are free again at once."""
@@ -39,7 +38,10 @@ _LOOK_AGAIN_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all keepers of a process stand on. `failures` counts their attempts that failed."""
+    """What all keepers of a process stand on.
+
+    `failures` counts their attempts that failed, and their sessions that were lost.
+    """
 
     service: Service
     ledger: Ledger
@@ -64,20 +66,17 @@ class Keeper:
         "_known",
         "_life",
         "_more",
-        "_unsaved",
         "_wish",
-        "actual",
         "certificate_expires",
         "held",
-        "key",
         "open_since",
         "pause",
         "reconnects",
+        "standing",
     )
 
     def __init__(self, ground: Ground, key: Key, actual: ActualGateway) -> None:
-        self.key = key
-        self.actual = actual
+        self.standing = Standing(ground.ledger, key, actual)
         self.held: Held | None = None
         self.pause = Pause()
         self.open_since: datetime | None = None
@@ -89,10 +88,17 @@ class Keeper:
         self._known: Failure | None = None
         self._busy = 0
         self._more = 0
-        self._unsaved: Callable[[Status, str], Status] | None = None
         self._wish: Wish | None = None
         self._life: asyncio.Task[None] | None = None
         self._closing: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def actual(self) -> ActualGateway:
+        return self.standing.actual
+
+    @property
+    def key(self) -> Key:
+        return self.standing.key
 
     # what the supervisor calls
 
@@ -103,24 +109,29 @@ class Keeper:
 
     def changed(self, actual: ActualGateway) -> None:
         """The gateway was written: end the session, make it anew, or tell its work."""
-        before, self.actual = self.actual, actual
+        before = self.actual
+        if actual.revision == before.revision:
+            return  # it was read already
+        self.standing.actual = actual
         connecting = actual.status.state is StatusState.CONNECTING
         if actual.status.state is StatusState.DISCONNECTED:
             self.stop()
             if self._wish:
                 self._wish.account.left(self.key.gateway)
             self._wish = None
-        elif actual.revision == before.revision:
-            self.actual = before
         elif connecting or not same_connection(before, actual):
             self.stop()
-            self._asked_at = asyncio.get_running_loop().time()
-            self._back_off.reset()
-            self._known, self._busy = None, 0
+            self._begin_anew()
             self.start()
         elif self.held:
             self.held.actual = actual
             self.held.wake.set()
+
+    def _begin_anew(self) -> None:
+        """A person asked for a connection: what was learnt in earlier attempts does not count."""
+        self._asked_at = asyncio.get_running_loop().time()
+        self._back_off.reset()
+        self._known, self._busy = None, 0
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -143,11 +154,6 @@ class Keeper:
         self._closing = tuple(life for life in self._closing if not life.done())
         return self._closing
 
-    async def save(self) -> None:
-        """Store a status that could not be stored when it came about."""
-        if self._unsaved:
-            await self._show(self._unsaved)
-
     # the life
 
     async def _live(self, earlier: tuple[asyncio.Task[None], ...]) -> None:
@@ -159,7 +165,7 @@ class Keeper:
             except Unsound:
                 return  # nothing can be stored any more: the whole process ends
             except PlatformUnavailable as error:
-                self._log(logging.ERROR, "the database: %s", error.message)
+                self.standing.log(logging.ERROR, "the database: %s", error.message)
             except Exception as error:  # noqa: BLE001 - a bug in one work is not the end of all
                 await self._stumble(error)
             else:
@@ -174,7 +180,9 @@ class Keeper:
 
     async def _round(self, login: contact.Login) -> None:
         """One attempt at a session, and what comes of it."""
-        self.actual = login.actual
+        before, self.standing.actual = self.actual, login.actual
+        if before.revision != self.actual.revision:
+            self._begin_anew()  # it was read here before `changed` told of it
         door = self._ground.door
         wish = door.wish(self.key, login, self.pause.begin, self._known, self._asked_at)
         self._wish = wish
@@ -205,8 +213,9 @@ class Keeper:
         self.certificate_expires = session.wire.certificate_expires
         self.pause.over()
         try:
-            await self._show(lambda before, now: contact.found(before, None, now))
-            self._log(logging.INFO, "session opened")
+            await self.standing.show(lambda before, now: contact.found(before, None, now))
+            held.actual = self.actual
+            self.standing.log(logging.INFO, "session opened")
             return await self._ground.works[self.actual.gateway.protocol_type](held)
         except SessionError as error:
             return error
@@ -219,11 +228,13 @@ class Keeper:
         if isinstance(ended, SessionError):
             failure = ended.failure
             self.reconnects += 1
-            self._log(logging.WARNING, "session lost: %s", failure.message)
             if self._is_idle_end(failure):
+                self.standing.log(logging.INFO, "session closed: %s", failure.message)
                 await self._back_off_for(Waiting.CLOSED)
             else:
-                await self._show(lost)
+                self._ground.failures[failure.kind] += 1
+                self.standing.log(logging.WARNING, "session lost: %s", failure.message)
+                await self.standing.show(lost)
                 await self._back_off_for(Waiting.BACK_OFF)
         else:
             self._back_off.reset()
@@ -242,9 +253,9 @@ class Keeper:
             if 0 < self._busy < PATIENCE:
                 return
         before = self.actual.status
-        await self._show(lambda status, now: contact.found(status, failure, now))
+        await self.standing.show(lambda status, now: contact.found(status, failure, now))
         if before.failure != failure:
-            self._log(level, "not connected: %s", failure.message)
+            self.standing.log(level, "not connected: %s", failure.message)
 
     async def _refrain(self, not_now: Refrained) -> None:
         hold, loop = not_now.hold, asyncio.get_running_loop()
@@ -256,30 +267,19 @@ class Keeper:
     async def _back_off_for(self, waiting: Waiting) -> None:
         await self.pause.last(self._back_off.next(), waiting)
 
-    async def _show(self, change: Callable[[Status, str], Status]) -> None:
-        self._unsaved = None
-        try:
-            self.actual = await self._ground.ledger.show(self.key, self.actual, change)
-        except Unsound:
-            raise
-        except PlatformUnavailable as error:
-            self._unsaved = change
-            self._log(logging.ERROR, "status not stored: %s", error.message)
-        if self.held:
-            self.held.actual = self.actual
-
     async def _stumble(self, error: Exception) -> None:
         """Nothing is said of what the error says: it may quote mail, or a password."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__} in {frame.name}, line {frame.lineno} of {frame.filename}"
-        self._log(logging.ERROR, "a fault of this program: %s", what)
+        self.standing.log(logging.ERROR, "a fault of this program: %s", what)
         failure = Failure(
             FailureKind.PROTOCOL,
             None,
             f"a fault of this program: {type(error).__name__} in {frame.name}",
             "please report it with the service's log; it is tried again",
         )
-        await self._failed(failure, tried=True)
+        with suppress(Moved, Unsound):  # both are heard of again at once
+            await self._failed(failure, tried=True)
 
     @asynccontextmanager
     async def _another(self) -> AsyncIterator[MailSession]:
@@ -297,14 +297,6 @@ class Keeper:
             raise fail(FailureKind.BUSY, None, str(none), transient=True) from None
         finally:
             self._more -= 1
-
-    def _log(self, level: int, message: str, *values: object) -> None:
-        extra = {
-            "tenant": self.key.tenant,
-            "gateway": self.key.gateway,
-            "host": self.actual.gateway.host,
-        }
-        _LOG.log(level, "%s: " + message, self.key.gateway, *values, extra=extra)
 
 
 def same_connection(one: ActualGateway, other: ActualGateway) -> bool:

@@ -163,7 +163,7 @@ class Supervisor:
                 await self._ledger.check()
                 await self._unseal()
                 for keeper in list(self._keepers.values()):
-                    await keeper.save()
+                    await keeper.standing.save()
             except Unsound:
                 raise
             except PlatformUnavailable as error:

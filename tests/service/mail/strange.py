@@ -29,6 +29,7 @@ class StrangeImap:
         self.capabilities = b"IMAP4rev1 AUTH=PLAIN SASL-IR"
         self.answers: dict[str, Answer] = {}
         self.heard: list[str] = []
+        self.arrivals: dict[int, str] = {}
         self.arrived = f"{datetime.now(UTC):%d-%b-%Y %H:%M:%S} +0000"
 
     def __call__(self, peer: Peer) -> None:
@@ -105,7 +106,7 @@ class StrangeImap:
         if "RFC822.SIZE" in text:
             found += b" RFC822.SIZE %d" % len(raw)
         if "INTERNALDATE" in text:
-            found += b' INTERNALDATE "%s"' % self.arrived.encode()
+            found += b' INTERNALDATE "%s"' % self.arrivals.get(uid, self.arrived).encode()
         if "BODY.PEEK[HEADER]" in text:
             head = raw[: raw.find(b"\r\n\r\n") + 4][:16384]
             found += b" BODY[HEADER]<0> {%d}\r\n" % len(head) + head

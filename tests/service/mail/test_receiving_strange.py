@@ -3,6 +3,7 @@
 import resource
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,13 @@ async def test_numbered_anew_in_the_middle_of_a_session(tmp_path: Path) -> None:
             assert found.rounds == 2
 
 
-async def test_old_mail_does_not_become_new_with_its_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restored", [False, True], ids=["dates kept", "dates of the restore"])
+async def test_old_mail_does_not_become_new_with_its_numbers(
+    tmp_path: Path, *, restored: bool
+) -> None:
     """G16: what was there before the gateway stays old, whatever it is called."""
     server = StrangeImap({uid: old_mail(uid) for uid in range(1, 200)})
+    server.arrivals = dict.fromkeys(range(1, 200), "22-Nov-2023 10:00:00 +0000")
     with scripted(server) as running:
         async with strange_desk(running, tmp_path, receive_from=ReceiveFrom.NOW) as found:
             await found.look_once()
@@ -109,8 +114,37 @@ async def test_old_mail_does_not_become_new_with_its_numbers(tmp_path: Path) -> 
             await found.look_once()
             server.validity = numbered(8)
             server.messages[201] = mail(201)
+            if restored:
+                later = datetime.now(UTC) + timedelta(hours=2)
+                moment = f"{later:%d-%b-%Y %H:%M:%S} +0000"
+                server.arrivals = dict.fromkeys(server.messages, moment)
             await found.look_once()
             assert await found.subjects() == ["Question 200", "Question 201"]
+
+
+async def test_a_sender_whose_clock_is_wrong_is_heard(tmp_path: Path) -> None:
+    """G16: where the server's dates hold, nobody's own date makes a message old."""
+    server = StrangeImap(three())
+    with scripted(server) as running:
+        async with strange_desk(running, tmp_path, receive_from=ReceiveFrom.NOW) as found:
+            await found.look_once()
+            server.validity = numbered(8)
+            server.messages[4] = old_mail(4)
+            await found.look_once()
+            assert await found.subjects() == ["Question 4"]
+
+
+async def test_a_message_from_the_future_makes_none_old(tmp_path: Path) -> None:
+    """G16: whoever appends a message may give it any date."""
+    server = StrangeImap(three())
+    server.arrivals = {2: "22-Nov-2099 10:00:00 +0000"}
+    with scripted(server) as running:
+        async with strange_desk(running, tmp_path, receive_from=ReceiveFrom.NOW) as found:
+            await found.look_once()
+            server.validity = numbered(8)
+            server.messages[4] = mail(4)
+            await found.look_once()
+            assert await found.subjects() == ["Question 4"]
 
 
 def old_mail(number: int) -> bytes:

@@ -172,7 +172,7 @@ async def found_after_restart(folder: Path, ids: list[str]) -> list[str]:
     async with scripted_smtp() as server, office(folder, gateway(server.port), Secret("x")) as desk:
         async with desk.working():
             async with asyncio.timeout(20):
-                while MessageState.QUEUED in [(await desk.sent(one)).state for one in ids]:
+                while MessageState.QUEUED in [(await desk.sent(one)).state for one in ids]:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         found = [await desk.sent(one) for one in ids]
         assert len(server.messages) == sum("250 " in one.recipients[0].answer for one in found)
