@@ -1,7 +1,7 @@
 """Asks for gateways over HTTP, as fast as they come, and prints how many came in a second.
 
 `python -m bench.api_load ORIGIN COUNT CONNECTIONS GATEWAYS`: each connection asks for one gateway
-after another, with one of the tokens that are in BENCH_TOKEN. It does little more than count: a
+after another, with one of the tokens that are in GATEWAYS_TOKEN. It does little more than count: a
 whole HTTP client takes longer than what is measured.
 """
 

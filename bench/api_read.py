@@ -3,7 +3,7 @@
 `python -m bench.api_read whole ORIGIN` reads them as plan does, into gateways that are checked;
 `python -m bench.api_read pages ORIGIN` transfers the same pages with http.client, and looks at
 nothing but where the next one is. `… pages ORIGIN FOLDER` keeps them as files, and
-`… one ORIGIN FOLDER` keeps one gateway. The token is in BENCH_TOKEN.
+`… one ORIGIN FOLDER` keeps one gateway. The token is in GATEWAYS_TOKEN.
 """
 
 import asyncio

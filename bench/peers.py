@@ -2,7 +2,7 @@
 
 `requirements-PEER.txt` are made with `uv pip compile --universal --python-version 3.11
 --generate-hashes --no-emit-index-url --no-header --no-annotate`, from one or two names each:
-check-jsonschema; the same and ruamel.yaml.clib; octodns==1.22.0.
+check-jsonschema; the same and ruamel.yaml.clib; octodns==1.22.0; aiosmtplib.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ CHECK_JSONSCHEMA_C: Final = "check-jsonschema-c"
 """At its best: with the C parser of its YAML library, which pip leaves out."""
 
 OCTODNS: Final = "octodns"
+
+AIOSMTPLIB: Final = "aiosmtplib"
 
 
 def program(peer: str, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Creates gateways over HTTP, and does nothing else.
 
 `python -m bench.put_loop ORIGIN FILE AT_ONCE` sends the bodies that bench.bodies wrote, each once:
-the floor for an apply that creates them. The token is in BENCH_TOKEN.
+the floor for an apply that creates them. The token is in GATEWAYS_TOKEN.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ from typing import Final
 from bench.accounts import accounts
 from bench.api import all_gateways, apply_creates, one_gateway
 from bench.measure import Figures, Side, Spread, compare
+from bench.messages import send_messages
 from bench.peers import (
     CHECK_JSONSCHEMA,
     CHECK_JSONSCHEMA_C,
@@ -189,6 +190,7 @@ ROWS: Final[Mapping[str, Callable[[Setup], Iterator[Row]]]] = {
     "A1": apply_creates,
     "A2": apply_logins,
     "G1": held_memory,
+    "G2": send_messages,
     "G3": one_gateway,
     "G4": all_gateways,
     "G5": storm,

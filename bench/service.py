@@ -12,7 +12,7 @@ from typing import Final, Self
 from bench.measure import Failed
 from bench.peers import CHECKOUT, ours
 
-TOKEN_VARIABLE: Final = "BENCH_TOKEN"
+TOKEN_VARIABLE: Final = "GATEWAYS_TOKEN"
 _LISTENING: Final = re.compile(r"listening on http://127\.0\.0\.1:([0-9]+)")
 _PATIENCE_SECONDS: Final = 60.0
 

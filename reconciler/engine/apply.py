@@ -35,7 +35,8 @@ STAGES: Final = (
 )
 
 # A typo in a default must not take every gateway down: after so many that worked before and no
-# longer connect, nothing further is started.
+# longer connect, nothing further is started. Nor after so many in a row that the platform does not
+# answer: each is asked for patiently, and a platform that is gone would keep a large apply for hours.
 BREAKER: Final = 3
 
 
@@ -75,6 +76,7 @@ class Run:
     events: "asyncio.Queue[Started | Outcome | None]" = field(default_factory=asyncio.Queue)
     hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     broken: int = 0
+    unanswered: int = 0
 
     def why_not(self) -> str:
         """Why no further change may start; empty if it may."""
@@ -84,6 +86,11 @@ class Run:
             return (
                 f"not started: {BREAKER} gateways that worked before do not connect any more; "
                 "--keep-going applies the rest anyway"
+            )
+        if self.unanswered >= BREAKER and not self.options.keep_going:
+            return (
+                f"not started: the platform did not carry out the {BREAKER} changes before; "
+                "run apply again once it does"
             )
         return ""
 
@@ -149,7 +156,9 @@ async def _carry_out(run: Run, change: Change) -> Outcome:
     try:
         await _write(run, change)
     except GatewaysError as error:
+        run.unanswered = run.unanswered + 1 if error.exit_code is ExitCode.PLATFORM else 0
         return Outcome(change, Result.FAILED, error.message, code=error.exit_code, hint=error.hint)
+    run.unanswered = 0
     if not (run.options.wait and connects(change, run.gateway(change.gateway))):
         return Outcome(change, Result.DONE, written=True)
     try:

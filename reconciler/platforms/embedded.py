@@ -38,7 +38,7 @@ from reconciler.service.database import (
     open_readable,
     open_writable,
 )
-from reconciler.service.faults import translated
+from reconciler.service.faults import Unsound, translated
 from reconciler.service.lock import Leases, share
 from reconciler.service.refresh import refresh as log_in_again
 from reconciler.service.refusals import Notes, Refusals
@@ -151,7 +151,10 @@ class EmbeddedPlatform:
         finally:
             # queued behind the taking, so that one that was cut short is given back as well
             with suppress(GatewaysError):
-                await self._batches.write(lambda: self._give_back(taken))
+                try:
+                    await self._batches.write(lambda: self._give_back(taken))
+                except Unsound:
+                    await asyncio.to_thread(self._give_back_anew, taken)
             self._lease = None
 
     async def close(self) -> None:
@@ -194,6 +197,17 @@ class EmbeddedPlatform:
     def _give_back(self, taken: list[Lease]) -> None:
         for lease in taken:
             self._leases().give_back(lease)
+
+    def _give_back_anew(self, taken: list[Lease]) -> None:
+        """After a failed disk: over a connection that has looked at the file again."""
+        connection = open_writable(self._database)
+        try:
+            with translated(self._database), transaction(connection):
+                leases = Leases(Store(connection, TENANT), self._clock, self._lease_seconds)
+                for lease in taken:
+                    leases.give_back(lease)
+        finally:
+            connection.close()
 
     async def _write(self, job: Callable[[Writes], T]) -> T:
         def fenced() -> T:

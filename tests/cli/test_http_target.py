@@ -142,7 +142,16 @@ def test_who_waits_too_short_a_time_is_told_what_goes_on(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan"], ["apply", "--yes"], ["status"], ["rebuild", "a"], ["disconnect", "a"]]
+    "arguments",
+    [
+        ["plan"],
+        ["apply", "--yes"],
+        ["status"],
+        ["drift"],
+        ["dump"],
+        ["rebuild", "a"],
+        ["disconnect", "a"],
+    ],
 )
 def test_a_service_that_cannot_be_reached(world: World, arguments: list[str]) -> None:
     world.settings["targets"]["production"]["url"] = "http://127.0.0.1:1"
@@ -229,6 +238,24 @@ def test_what_nobody_knows_is_said_to_be_unknown(world: World, there: Elsewhere)
     there.proxy.rule = lambda _: THROUGH
     assert apply(world).code == 0
     assert there.actions() == [("a", "create")]
+
+
+def test_a_service_that_is_gone_is_not_asked_for_every_gateway(
+    world: World, there: Elsewhere
+) -> None:
+    """P13: each change is asked for patiently, so that a thousand of them would take hours."""
+    world.declare({f"g{number}": world.gateway(labels={"n": str(number)}) for number in range(8)})
+    there.proxy.rule = lambda one: DROP_REPLY if "/gateways/" in one.path else THROUGH
+    there.proxy.rule = lambda one: NO_ANSWER if "/gateways/" in one.path else THROUGH
+    quick = partial(Patience, first=0.002, longest=0.01)
+    with mock.patch("reconciler.platforms.http.Patience", quick):
+        applied = apply(world, "--format", "json", "--parallel", "1")
+    assert applied.code == 10
+    assert (applied.events()[-1]["failed"], applied.events()[-1]["skipped"]) == (3, 5)
+    assert there.actions() == []
+    there.proxy.rule = lambda _: THROUGH
+    assert apply(world).code == 0
+    assert changes(world) == []
 
 
 def test_second_apply_meets_the_lock_and_says_who_holds_it(world: World, there: Elsewhere) -> None:

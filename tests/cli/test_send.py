@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.cli.inside import inside
 from tests.cli.world import USERS, Ran, World
 
 SMTP: Final[dict[str, Any]] = {"protocol_type": "SMTP", "default_user_name": "Ann Agent"}
@@ -17,12 +18,12 @@ TEXT = ("--subject", "Hello", "--text", "Hi")
 def desk(world: World) -> World:
     """A project with a gateway `out` that has connected."""
     world.declare({"out": world.gateway(**SMTP), "in": world.gateway(2)})
-    assert world.apply().code == 0
+    assert inside(world, "apply", "--yes").code == 0
     return world
 
 
 def send(desk: World, *words: str, to: str = USERS[1], kind: str = "agent") -> Ran:
-    return desk.run("send", "out", "--kind", kind, "--to", to, *(words or TEXT))
+    return inside(desk, "send", "out", "--kind", kind, "--to", to, *(words or TEXT))
 
 
 def sent_as_json(desk: World, *words: str, **fields: str) -> tuple[int, Any]:
@@ -38,7 +39,7 @@ def test_sent_in_this_process(desk: World) -> None:
     code, found = sent_as_json(desk, *TEXT, "--cc", USERS[0], kind="notification")
     assert (code, found["state"], found["kind"]) == (0, "sent", "notification")
     assert [one["state"] for one in found["recipients"]] == ["sent", "sent"]
-    shown = desk.run("send", "out", "--show", message, "--format", "json").json("send")
+    shown = inside(desk, "send", "out", "--show", message, "--format", "json").json("send")
     assert (shown["id"], shown["state"]) == (message, "sent")
 
 
@@ -80,14 +81,14 @@ def test_what_cannot_be_sent_now_goes_along_with_the_next(desk: World) -> None:
     assert "out: queued" in ran.out
     assert "refuses the login" in ran.out
     assert "the next message through this gateway takes it along" in ran.err
-    status = desk.run("status", "out", "--format", "json").json("status")["gateways"][0]
+    status = inside(desk, "status", "out", "--format", "json").json("status")["gateways"][0]
     assert (status["status"], status["kind"]) == ("failed", "auth")
     first = ran.out.split()[2]
     desk.server.change_accounts(dict(zip(USERS, desk.passwords.values(), strict=False)))
     before = desk.server.counters()["messages"]
     assert send(desk).code == 0
     assert desk.server.counters()["messages"] == before + 2
-    assert desk.run("send", "out", "--show", first).out.startswith("out: sent")
+    assert inside(desk, "send", "out", "--show", first).out.startswith("out: sent")
 
 
 def test_no_login_is_tried_more_than_three_times(desk: World) -> None:
@@ -100,14 +101,14 @@ def test_no_login_is_tried_more_than_three_times(desk: World) -> None:
 
 def test_held_while_disconnected(desk: World) -> None:
     """G40: accepted, and told so."""
-    assert desk.run("disconnect", "out").code == 0
+    assert inside(desk, "disconnect", "out").code == 0
     ran = send(desk)
     assert ran.code == 0
     assert ran.out.startswith("out: held")
     assert "once it is connected again" in ran.err
-    assert desk.run("rebuild", "out").code == 0
+    assert inside(desk, "rebuild", "out").code == 0
     assert send(desk).code == 0
-    assert desk.run("send", "out", "--show", ran.out.split()[2]).out.startswith("out: sent")
+    assert inside(desk, "send", "out", "--show", ran.out.split()[2]).out.startswith("out: sent")
 
 
 def test_one_key_one_message(desk: World) -> None:
@@ -122,10 +123,10 @@ def test_one_key_one_message(desk: World) -> None:
 
 def test_decisions(desk: World) -> None:
     one = send(desk, to="nobody@example.test").out.split()[2]
-    refused = desk.run("send", "out", "--resend", one)
+    refused = inside(desk, "send", "out", "--resend", one)
     assert refused.code == 4
     assert "what became of it is known" in refused.err
-    ended = desk.run("send", "out", "--give-up", one)
+    ended = inside(desk, "send", "out", "--give-up", one)
     assert (ended.code, ended.out[:11]) == (0, "out: failed")
 
 
@@ -148,17 +149,17 @@ WRONG: Final[Sequence[tuple[tuple[str, ...], int, str]]] = (
 
 def test_what_makes_no_sense_is_told(desk: World) -> None:
     for words, code, said in WRONG:
-        ran = desk.run("send", "out", *words)
+        ran = inside(desk, "send", "out", *words)
         assert ran.code == code, words
         assert said in ran.err
         assert ran.out == ""
 
 
 def test_through_a_gateway_that_is_none(desk: World) -> None:
-    ran = desk.run("send", "nobody", "--kind", "agent", "--to", "a@b.example", *TEXT)
+    ran = inside(desk, "send", "nobody", "--kind", "agent", "--to", "a@b.example", *TEXT)
     assert ran.code == 64
     assert "'nobody' is not on the platform" in ran.err
-    ran = desk.run("send", "in", "--kind", "agent", "--to", "a@b.example", *TEXT)
+    ran = inside(desk, "send", "in", "--kind", "agent", "--to", "a@b.example", *TEXT)
     assert ran.code == 4
     assert "receives mail over IMAP" in ran.err
 
@@ -166,6 +167,6 @@ def test_through_a_gateway_that_is_none(desk: World) -> None:
 def test_before_anything_was_applied(world: World) -> None:
     """And no database comes into being by asking."""
     world.declare({"out": world.gateway(**SMTP)})
-    ran = world.run("send", "out", "--kind", "agent", "--to", "a@b.example", *TEXT)
+    ran = inside(world, "send", "out", "--kind", "agent", "--to", "a@b.example", *TEXT)
     assert ran.code == 64
     assert not list(Path(world.root).rglob("platform.db"))

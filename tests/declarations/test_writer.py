@@ -39,7 +39,8 @@ ANCHOR: Final = Certificate("gateways.d/certs/root.pem", certs.ca().pem.decode()
 AWKWARD: Final = (
     "yes", "no", "Off", "null", "~", "0777", "1_000", "12:30:45", "1e3", "2026-01-02", "-", "a: b",
     "a #b", "'", '"', "\\", "{{ x }}", "{%", "{#", "{{{", "}}", "*a", "&a", "!a", "|", ">", "%",
-    "@", " a", "a ", "[", "{}", "", "=", "<<", "ü\u00a0\u3000", "🙂", "\u200b", "\ufeff", "::error::x",
+    "@", " a", "a ", "[", "{}", "", "=", "<<", "ü\u00a0\u3000", "🙂", "\u200b", "\ufeff",
+    "::error::x",
 )  # fmt: skip
 TEXTS: Final = (
     st.sampled_from([text for text in AWKWARD if text])

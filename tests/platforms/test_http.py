@@ -112,6 +112,49 @@ async def audit(service: Running) -> list[str]:
     return [one.action for one in found]
 
 
+# history
+
+
+async def test_history_is_read_through_all_pages(
+    platforms: Platforms, through: Platform, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.platforms.http_history.PAGE", 3)
+    platform = platforms()
+    for name in ("a", "b"):
+        await platform.create(wanted(idle(name)), write())
+    for number in range(7):
+        by = replace(write(), actor=Actor(f"actor-{number}"))
+        await platform.disconnect("a", by, cause=Cause.BY_HAND)
+    told = await through.history(["a", "b", "c"])
+    assert list(told) == ["a", "b"]
+    assert [one.actor for one in told["a"]] == ["alice", *(f"actor-{n}" for n in range(7))]
+    assert {one.path.partition("?")[0] for one in proxy.seen} == {"/v1/audit"}
+    assert len(proxy.seen) == 3 + 1 + 1
+    assert all(one.token for one in told["a"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"entries":[],"cursor":"x"}',
+        b'{"entries":[{"gateway":"another"}],"cursor":"1"}',
+        b'{"entries":[{"gateway":"a","changes":[]}],"cursor":"1"}',
+        (
+            b'{"entries":[{"gateway":"a","at":"","actor":"","commit":null,"run":"","action":"edit",'
+            b'"token":"","changes":[{"field":"port","before":1.5,"after":2}]}],"cursor":"1"}'
+        ),
+    ],
+)
+async def test_a_history_that_is_none_is_refused(
+    through: Platform, proxy: FaultProxy, body: bytes
+) -> None:
+    proxy.rule = lambda _: Fault(
+        answer=reply("200 OK", body=body, kind="application/json"), before=True
+    )
+    with pytest.raises(PlatformUnavailable):
+        await through.history(["a"])
+
+
 # requests and connections
 
 

@@ -40,7 +40,8 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="gateways"'}
 class _Answers:
     """What becomes of the requests of one route, counted."""
 
-    def __init__(self, metrics: Metrics, method: str, path: str) -> None:
+    def __init__(self, metrics: Metrics, log: access.AccessLog, method: str, path: str) -> None:
+        self._log = log
         self._path = path
         self._where = f"{method} {path}"
         self._seconds = metrics.requests.labels(method, path)
@@ -52,7 +53,7 @@ class _Answers:
         seconds = time.perf_counter() - began
         self._seconds.observe(seconds)
         self._classes[response.status // 100].inc()
-        access.tell(request, self._path, response.status, seconds)
+        self._log.tell(request, self._path, response.status, seconds)
         return response
 
     def refused(self, request: web.Request, error: Exception, began: float) -> web.StreamResponse:
@@ -69,6 +70,7 @@ class Guard:
     def __init__(self, site: Site) -> None:
         settings = site.settings
         self._site = site
+        self._log = access.AccessLog()
         self._callers = Callers(site.service.clock)
         self._tokens = Buckets(settings.rate, settings.burst)
         self._strangers = Buckets(settings.failures / 60, settings.failures)
@@ -90,7 +92,7 @@ class Guard:
                 return answers.refused(request, error, began)
             return answers.counted(request, response, began)
 
-        answers = _Answers(self._site.service.metrics, route.method, route.path)
+        answers = _Answers(self._site.service.metrics, self._log, route.method, route.path)
         return handle
 
     async def _let_in(self, request: web.Request, route: Route) -> web.StreamResponse:

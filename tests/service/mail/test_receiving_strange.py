@@ -155,6 +155,7 @@ def old_mail(number: int) -> bytes:
 async def test_a_lost_cursor_is_no_flood(tmp_path: Path, kept: str) -> None:
     """G17: where to go on is found by what is known of the messages that are kept."""
     server = StrangeImap({uid: old_mail(uid) for uid in range(1, 60)})
+    server.arrivals = dict.fromkeys(range(1, 60), "22-Nov-2023 10:00:00 +0000")
     with scripted(server) as running:
         async with strange_desk(running, tmp_path, receive_from=ReceiveFrom(kept)) as found:
             await found.look_once()

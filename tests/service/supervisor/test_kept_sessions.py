@@ -337,17 +337,20 @@ async def test_a_row_that_somebody_altered_keeps_no_other_from_its_session(
 async def test_a_status_that_cannot_be_stored_is_stored_later(
     tmp_path: Path, server: MailServer
 ) -> None:
-    """G24: sessions are kept meanwhile."""
+    """G24: the session is kept meanwhile."""
     async with staged(tmp_path, pacing=SupervisorSettings(watch=0.1)) as stage:
-        before = await stage.connected(gateway_on(server))
-        await stage.service.look(lambda connection: connection.execute("PRAGMA query_only = ON"))
-        await server.drop_sessions()
-        await until(lambda: server.counters.logins_ok == 2)
         await server.stop()
-        await until(lambda: facts(stage).waiting is Waiting.HOST)
-        assert await stage.read() == before
+        await stage.create(gateway_on(server))
+        failed = await stage.settled()
+        assert failed.status.state is FAILED
+        await stage.service.look(lambda connection: connection.execute("PRAGMA query_only = ON"))
+        await server.start()
+        await until(lambda: facts(stage).open_since is not None)
+        await asyncio.sleep(0.3)
+        assert await stage.read() == failed
         await stage.service.look(lambda connection: connection.execute("PRAGMA query_only = OFF"))
-        await stage.becomes(FAILED)
+        await stage.becomes(SUCCEEDED)
+        assert server.counters.logins_ok == server.counters.open == 1
 
 
 async def test_settled_does_not_wait_for_ever(stage: Stage, server: MailServer) -> None:

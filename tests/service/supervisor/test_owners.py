@@ -60,7 +60,7 @@ class Busy:
             return await hold(held)
         finally:
             try:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.5)  # longer than it takes to connect
             finally:
                 self.under_way[held.name] -= 1
                 self.ended += 1

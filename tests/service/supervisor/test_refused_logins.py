@@ -239,6 +239,7 @@ def test_more_sessions_than_the_server_grants_one_user(memory_folder: Path) -> N
             await stage.create_all((gateway, "password") for gateway in shared)
             await asyncio.sleep(3_600)
             assert host.open == 10
+            print("connections", len(host.connections))
             assert len(host.connections) <= 14 + 3_600 / 30
             kinds = Counter(
                 actual.status.failure and actual.status.failure.kind for actual in await stage.all()
