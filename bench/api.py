@@ -58,21 +58,27 @@ def all_gateways(setup: "Setup") -> Iterator[Row]:
     with ServiceProcess(database, folder / "served") as service:
         _keep("pages", service.origin, folder / "bare", token)
         with _bare(folder / "bare") as bare:
-            read, transfer = (token, "api_read", "whole"), (token, "api_read", "pages")
-            first, whole, pages, theirs = compare_printed(
+
+            def read(kind: str, origin: str) -> Side:
+                return _side(token, "api_read", kind, origin)
+
+            first = _side(token, "api_read", "whole", service.origin, before=service.start)
+            at_first, whole, pages, theirs, parsed = compare_printed(
                 [
-                    _side(*read, service.origin, before=service.start),
-                    _side(*read, service.origin),
-                    _side(*transfer, service.origin),
-                    _side(*transfer, bare),
+                    first,
+                    read("whole", service.origin),
+                    read("pages", service.origin),
+                    read("pages", bare),
+                    read("json", bare),
                 ],
                 setup.runs,
             )
     what = f"snapshot of {count:,} gateways"
     peer = "bare aiohttp, http.client"
     yield Row("G4", f"{what}, read and checked", whole, "s", peer, theirs, 5.0)
-    yield Row("G4", f"{what}, transferred only", pages, "s", peer, theirs, None)
-    yield Row("G4", f"{what}, the first after a start", first, "s", peer, theirs, None)
+    yield Row("G4", f"{what}, read and checked", whole, "s", f"{peer}, json", parsed, None)
+    yield Row("G4", f"{what}, transferred only", pages, "s", peer, theirs, 5.0)
+    yield Row("G4", f"{what}, the first after a start", at_first, "s", peer, theirs, None)
 
 
 def apply_creates(setup: "Setup") -> Iterator[Row]:
@@ -84,14 +90,12 @@ def apply_creates(setup: "Setup") -> Iterator[Row]:
     token = new_token(database, TENANT, "apply")
     bodies = folder / "bodies.json"
     with ServiceProcess(database, folder / "served") as service:
-        settings = _SETTINGS.format(
-            origin=service.origin, tenant=TENANT, variable=TOKEN_VARIABLE
-        )
+        settings = _SETTINGS.format(origin=service.origin, tenant=TENANT, variable=TOKEN_VARIABLE)
         (project.folder / "gateways.yaml").write_text(settings)
         run_python("bench.bodies", project.folder, bodies, environ=project.environ)
 
         def apply(*options: str | int) -> Side:
-            words = [ours("gateways"), "apply", "--yes", "--no-wait", *map(str, options)]
+            words = (ours("gateways"), "apply", "--yes", "--no-wait", *map(str, options))
             environ = {**project.environ, TOKEN_VARIABLE: token}
             return Side(words, project.folder, environ, service.start)
 
@@ -113,7 +117,7 @@ def apply_creates(setup: "Setup") -> Iterator[Row]:
 def _side(
     token: str, module: str, *words: str | int | Path, before: Callable[[], None] = lambda: None
 ) -> Side:
-    command = [ours("python"), "-m", f"bench.{module}", *map(str, words)]
+    command = (ours("python"), "-m", f"bench.{module}", *map(str, words))
     return Side(command, CHECKOUT, {TOKEN_VARIABLE: token}, before)
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 from time import perf_counter
 from typing import Final
@@ -59,6 +60,11 @@ class Asking(asyncio.Protocol):
             self.done.set_exception(exc or ConnectionError("closed"))
 
 
+def _same(connection: Asking) -> Asking:
+    """What asyncio calls to make a connection's protocol."""
+    return connection
+
+
 async def rate(port: int, count: int, tokens: list[str], gateways: int) -> float:
     """Answers a second. The connections are there already when it begins."""
     numbers = islice(cycle(range(gateways)), count)
@@ -71,10 +77,9 @@ async def rate(port: int, count: int, tokens: list[str], gateways: int) -> float
             ).encode()
 
     loop = asyncio.get_running_loop()
-    connections = [
-        (await loop.create_connection(lambda one=one: Asking(questions(one)), "127.0.0.1", port))[1]
-        for one in tokens
-    ]
+    connections = [Asking(questions(token)) for token in tokens]
+    for connection in connections:
+        await loop.create_connection(partial(_same, connection), "127.0.0.1", port)
     start = perf_counter()
     for connection in connections:
         connection.ask()

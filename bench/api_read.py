@@ -2,12 +2,14 @@
 
 `python -m bench.api_read whole ORIGIN` reads them as plan does, into gateways that are checked;
 `python -m bench.api_read pages ORIGIN` transfers the same pages with http.client, and looks at
-nothing but where the next one is. `… pages ORIGIN FOLDER` keeps them as files, and
-`… one ORIGIN FOLDER` keeps one gateway. The token is in GATEWAYS_TOKEN.
+nothing but where the next one is; `… json ORIGIN` has json.loads read them as well.
+`… pages ORIGIN FOLDER` keeps them as files, and `… one ORIGIN FOLDER` keeps one gateway. The token
+is in GATEWAYS_TOKEN.
 """
 
 import asyncio
 import http.client
+import json
 import os
 import re
 import sys
@@ -85,6 +87,9 @@ def main() -> None:
         files = {"one": connection.get(f"{PATH}/gateway-000000")}
     else:
         files = {f"page-{cursor}": page for cursor, page in connection.pages().items()}
+    if kind == "json":
+        parsed = [json.loads(page) for page in files.values()]
+        print(f"{len(parsed)} pages", file=sys.stderr)
     print(perf_counter() - start)
     for folder in map(Path, folders):
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,8 @@ _PATIENCE_SECONDS: Final = 60.0
 
 
 def new_token(database: Path, tenant: str, role: str) -> str:
-    command = [ours("gateways"), "token", "new", "--quiet", "--database", database]
-    command += ["--tenant", tenant, "--role", role]
+    words = ("--quiet", "--database", str(database), "--tenant", tenant, "--role", role)
+    command = [ours("gateways"), "token", "new", *words]
     ran = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
     return ran.stdout.strip()
 
@@ -58,8 +58,9 @@ class ServiceProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._template.parent, self._folder)
         database, log = self._folder / self._template.name, self._folder / "log"
-        command = [ours("gateways"), "serve", "--database", database]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--private-hosts", "allow"]
+        listen = f"127.0.0.1:{self.port}"
+        words = ("--database", str(database), "--listen", listen, "--private-hosts", "allow")
+        command = [ours("gateways"), "serve", *words]
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stderr=file, env=_environ()

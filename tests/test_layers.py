@@ -17,7 +17,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "reconciler"
 
 # Modules that every layer may use: they know nothing of gateways' ways.
-SHARED: Final = ("reconciler", "reconciler.errors", "reconciler.clock", "reconciler.files")
+SHARED: Final = (
+    "reconciler",
+    "reconciler.errors",
+    "reconciler.clock",
+    "reconciler.files",
+    "reconciler.garbage",
+)
 
 # What the service and its clients both speak.
 BETWEEN: Final = (
@@ -34,6 +40,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.errors": ("reconciler.model",),
     "reconciler.clock": (),
     "reconciler.files": ("reconciler.model",),
+    "reconciler.garbage": (),
     "reconciler.schemas": ("reconciler.model",),
     "reconciler.git": ("reconciler.model",),
     "reconciler.messages": (),

@@ -5,11 +5,9 @@ never opened, links may not leave the project, and whatever cannot be read is a 
 taking it for absent would disconnect its gateways.
 """
 
-import gc
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +18,7 @@ from reconciler.declarations.declaration_files import Unread, find_folder, list_
 from reconciler.declarations.strict_yaml import Positions, YamlProblem, parse, positions
 from reconciler.declarations.yaml_faults import printable
 from reconciler.declarations.yaml_gaps import Gaps
+from reconciler.garbage import no_collection
 from reconciler.model import Place, Problem
 
 MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
@@ -64,7 +63,7 @@ def load(root: Path, folder: str, cache: ParseCache | None = None) -> Loaded:
     Each file is read once. A file that is broken, or cannot be read, is a problem of its own.
     """
     loader = _Loader(os.path.realpath(root), os.path.normpath(folder), cache)
-    with _no_collection():
+    with no_collection():
         loader.run()
     if cache is not None:
         cache.save()
@@ -143,15 +142,3 @@ class _Loader:
         place = Place(name)
         rule = reason.rule
         self.problems.append(Problem(place, "", rule, severity(rule), reason.message, reason.hint))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: nothing here is garbage, and looking costs a tenth."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -35,8 +35,8 @@ STAGES: Final = (
 )
 
 # A typo in a default must not take every gateway down: after so many that worked before and no
-# longer connect, nothing further is started. Nor after so many in a row that the platform does not
-# answer: each is asked for patiently, and a platform that is gone would keep a large apply for hours.
+# longer connect, nothing further is started. Nor after so many writes in a row that the platform
+# did not carry out: each is tried for half a minute, and one that is gone would take hours.
 BREAKER: Final = 3
 
 
@@ -87,7 +87,7 @@ class Run:
                 f"not started: {BREAKER} gateways that worked before do not connect any more; "
                 "--keep-going applies the rest anyway"
             )
-        if self.unanswered >= BREAKER and not self.options.keep_going:
+        if self.unanswered >= BREAKER:
             return (
                 f"not started: the platform did not carry out the {BREAKER} changes before; "
                 "run apply again once it does"

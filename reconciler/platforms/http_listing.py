@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 from reconciler.errors import NotThere, PlatformUnavailable
+from reconciler.garbage import no_collection
 from reconciler.model import ActualGateway, Snapshot
 from reconciler.platforms.http_client import Client, Json, Request
 from reconciler.platforms.http_problems import SnapshotGone
@@ -41,7 +42,8 @@ async def read_all(client: Client) -> Snapshot:
     """
     for _ in range(_TIMES):
         try:
-            return await _pages(client)
+            with no_collection():
+                return await _pages(client)
         except SnapshotGone:
             continue  # it was kept for a while, and we were too slow
         except NotThere as error:

@@ -1,5 +1,6 @@
 """Attempts at sending one gateway's messages: which are to be made, and what came of each."""
 
+import logging
 import random
 import sqlite3
 from collections import deque
@@ -22,6 +23,8 @@ from reconciler.service.mail.queue import (
 from reconciler.service.mail.results import Results
 from reconciler.service.service import Service
 from reconciler.service.sessions.transfer import Answer
+
+logger = logging.getLogger("gateways.sending")
 
 T = TypeVar("T")
 
@@ -100,7 +103,13 @@ class Attempts:
         self._record(message, [(_meaning(answer), answer.text) for answer in answers])
 
     def unknown(self, message: Claimed, why: str) -> None:
-        """It was handed over, and nobody can tell what became of it."""
+        """It was handed over, and nobody can tell what became of it: somebody has to decide."""
+        logger.warning(
+            "message %s of gateway %s may have been sent, or not: %s",
+            message.waiting.id,
+            self._gateway[1],
+            why,
+        )
         self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.addresses))
 
     def cut(self, message: Claimed, why: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final
 
 from reconciler.errors import UnfitMessage
@@ -57,7 +58,7 @@ def compose(
         UnfitMessage: it cannot be sent as it is.
 
     """
-    sender = parse_address(head.address, "default_email_address")
+    sender, written = _from(head, message.kind)
     if len(message.to) + len(message.cc) + len(message.bcc) > limits.recipients:
         raise UnfitMessage(
             "to", f"more than {limits.recipients} recipients", "send it to fewer at once"
@@ -73,7 +74,7 @@ def compose(
     message_id = _message_id(message.message_id, "message_id") or f"<{unique}@{sender.domain}>"
     lines = [
         ("Date", format_datetime(now)),
-        ("From", _from(head, message.kind, sender)),
+        ("From", written),
         ("To", _mailboxes(to) if to or cc else "undisclosed-recipients:;"),
         ("Cc", _mailboxes(cc)),
         ("Reply-To", reply_to.text if reply_to else ""),
@@ -95,15 +96,16 @@ def compose(
     return Composed(sender.text, recipients, message_id, content, utf8)
 
 
-def _from(head: Letterhead, kind: MessageKind, sender: Address) -> str:
+@lru_cache(maxsize=1024)  # one for each gateway that sends much
+def _from(head: Letterhead, kind: MessageKind) -> tuple[Address, str]:
     """The declared name stands before the address of an agent's mail, and of no notification's."""
-    name = head.name
-    if not name or kind is MessageKind.NOTIFICATION:
-        return sender.text
-    written = header_text(name, head.charset, "default_user_name")
-    if name.isascii() and "=?" not in name:
-        written = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
-    return f"{written}\r\n <{sender.text}>"
+    sender = parse_address(head.address, "default_email_address")
+    if not head.name or kind is MessageKind.NOTIFICATION:
+        return sender, sender.text
+    written = header_text(head.name, head.charset, "default_user_name")
+    if head.name.isascii() and "=?" not in head.name:
+        written = '"' + re.sub(r'(["\\])', r"\\\1", head.name) + '"'
+    return sender, f"{written}\r\n <{sender.text}>"
 
 
 def _subject(subject: str, charset: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reconciler.errors import PlatformUnavailable
 from reconciler.messages import RecipientState
 from reconciler.service.faults import translated
 
@@ -97,8 +98,10 @@ class Handovers:
     def _write(self, place: int, number: int, attempt: int, *, accepted: bool) -> None:
         assert self._file is not None  # noqa: S101 - nothing is sent before it was started
         note = _NOTE.pack(number, attempt, accepted)
-        with translated(self._path):
+        try:
             os.pwrite(self._file, note, _HEAD.size + place * _NOTE.size)
+        except OSError as error:
+            raise PlatformUnavailable(f"{self._path}: {error.strerror}") from error
 
     def forget(self, number: int) -> None:
         """What became of the message is on disk, or it has not gone out."""

@@ -23,6 +23,7 @@ class Waiting:
     """
 
     number: int
+    id: str
     size: int
     attempts: int
     owner: int
@@ -70,7 +71,7 @@ class Queue:
     def claim(self, epoch: int, now: str, most: int) -> tuple[Claimed, ...]:
         """Take what is due, in order: it is under way from now on, and nobody else's."""
         rows = self._run(
-            "SELECT number, size, attempts, recipients, sender, utf8, parts, next_attempt_at, "
+            "SELECT number, id, size, attempts, recipients, sender, utf8, parts, next_attempt_at, "
             "bytes FROM outbox JOIN outbox_content ON message = number AND part = 0 "
             "WHERE tenant = ? AND gateway = ? AND next_attempt_at <= ? "
             "ORDER BY next_attempt_at, number LIMIT ?",
@@ -83,12 +84,12 @@ class Queue:
         )
         return tuple(
             Claimed(
-                Waiting(number, size, attempts, epoch, recipients_from(recipients)),
+                Waiting(number, name, size, attempts, epoch, recipients_from(recipients)),
                 sender,
                 bool(utf8),
                 *rest,
             )
-            for number, size, attempts, recipients, sender, utf8, *rest in rows
+            for number, name, size, attempts, recipients, sender, utf8, *rest in rows
         )
 
     def piece(self, number: int, part: int) -> bytes:
@@ -152,13 +153,13 @@ class Queue:
 
     def _waiting(self, condition: str, *values: Any) -> tuple[Waiting, ...]:
         rows = self._run(
-            "SELECT number, size, attempts, in_flight, recipients FROM outbox "  # noqa: S608
+            "SELECT number, id, size, attempts, in_flight, recipients FROM outbox "  # noqa: S608
             f"WHERE tenant = ? AND gateway = ? AND {condition}",
             *values,
         )
         return tuple(
-            Waiting(number, size, attempts, owner, recipients_from(text))
-            for number, size, attempts, owner, text in rows
+            Waiting(number, name, size, attempts, owner, recipients_from(text))
+            for number, name, size, attempts, owner, text in rows
         )
 
     def _drop_content(self, waiting: Waiting) -> None:

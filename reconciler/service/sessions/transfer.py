@@ -100,7 +100,8 @@ class Transfer:
             self._session.unfinished = self._session.announced is not None
         elif _is_positive(data):
             raise self._session.out_of_step("ask for the message", data.text)
-        return tuple(self._answer(verdict if _is_positive(one) else one) for one in recipients)
+        accepted_as = self._answer(verdict)
+        return tuple(accepted_as if _is_positive(one) else self._answer(one) for one in recipients)
 
     # the envelope
 

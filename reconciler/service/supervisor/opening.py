@@ -122,12 +122,13 @@ class Opening:
             self.answer.answered()
 
     async def _count_beforehand(self) -> None:
-        """After one refusal the next are counted before they can happen.
+        """A refusal of a login that did not work before is counted before it can happen.
 
-        So not even a process that is killed at the worst moment makes one too many.
+        So not even processes that are killed at the worst moment, again and again, make one too
+        many.
         """
         credential = self.wish.login.credential
-        if credential and self.account.refused:
+        if credential and (self.account.refused or not self.account.worked):
             self.counted = await self.ledger.count_refusal(self.wish.key, credential)
 
     async def _take_back(self) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from reconciler.service.access import Role
+from reconciler.service.observe.access import PER_SECOND, AccessLog
 from tests.service.running import running
 
 OURS = re.compile(r"[0-9a-f]{16}")
@@ -61,3 +63,28 @@ async def test_a_number_that_is_not_fit_to_be_seen_is_replaced(tmp_path: Path, g
     assert OURS.fullmatch(first)
     assert OURS.fullmatch(second)
     assert first != second
+
+
+def test_a_second_with_too_many_is_told_in_part_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gateways")
+    clock = [0.0]
+    log = AccessLog(lambda: clock[0])
+    request = make_mocked_request("GET", "/v1/gateways")
+    for clock[0], count in ((5.0, PER_SECOND), (5.9, 70), (6.1, 1), (6.2, PER_SECOND), (9.0, 2)):
+        for _ in range(count):
+            log.tell(request, "/v1/gateways", 200, 0.001)
+    told = [getattr(one, "left_out", 0) for one in caplog.records]
+    assert told == [0] * PER_SECOND + [70] + [0] * (PER_SECOND - 1) + [1, 0]
+
+
+def test_what_is_not_told_anyway_uses_no_share(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateways")
+    log = AccessLog(lambda: 1.0)
+    request = make_mocked_request("GET", "/healthz")
+    for _ in range(PER_SECOND * 2):
+        log.tell(request, "/healthz", 200, 0.001)
+    log.tell(request, "/v1/gateways", 200, 0.001)
+    (record,) = caplog.records
+    assert not hasattr(record, "left_out")

@@ -85,7 +85,9 @@ async def press(button: str, name: str, stage: Stage, host: SimulatedHost) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_operators_may_press_any_button_at_any_moment(memory_folder: Path, seed: int) -> None:
+def test_operators_may_press_any_button_at_any_moment(
+    memory_folder: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """G40: work under way ends in order, never two sessions at once, and the last word holds."""
     chance = random.Random(seed)  # noqa: S311 - a case
     buttons = ("rebuild", "disconnect", "edit", "message", "drop", "restart")
@@ -111,6 +113,7 @@ def test_operators_may_press_any_button_at_any_moment(memory_folder: Path, seed:
         assert host.open == 0
 
     virtually(main())
+    assert "a fault of this program" not in caplog.text
 
 
 async def test_who_was_taken_over_writes_nothing_more_and_leaves(
