@@ -95,7 +95,8 @@ def apply_creates(setup: "Setup") -> Iterator[Row]:
         run_python("bench.bodies", project.folder, bodies, environ=project.environ)
 
         def apply(*options: str | int) -> Side:
-            words = (ours("gateways"), "apply", "--yes", "--no-wait", *map(str, options))
+            words: list[str | Path] = [ours("gateways"), "apply", "--yes", "--no-wait"]
+            words += map(str, options)
             environ = {**project.environ, TOKEN_VARIABLE: token}
             return Side(words, project.folder, environ, service.start)
 
@@ -117,7 +118,7 @@ def apply_creates(setup: "Setup") -> Iterator[Row]:
 def _side(
     token: str, module: str, *words: str | int | Path, before: Callable[[], None] = lambda: None
 ) -> Side:
-    command = (ours("python"), "-m", f"bench.{module}", *map(str, words))
+    command: list[str | Path] = [ours("python"), "-m", f"bench.{module}", *map(str, words)]
     return Side(command, CHECKOUT, {TOKEN_VARIABLE: token}, before)
 
 
@@ -129,7 +130,7 @@ def _keep(kind: str, origin: str, folder: Path, token: str) -> None:
 @contextmanager
 def _bare(folder: Path) -> Iterator[str]:
     """The origin of a bare server of these files, which ends with the `with`."""
-    command = [ours("python"), "-m", "bench.api_peer", str(folder)]
+    command = [str(ours("python")), "-m", "bench.api_peer", str(folder)]
     with subprocess.Popen(
         command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

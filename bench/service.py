@@ -19,7 +19,7 @@ _PATIENCE_SECONDS: Final = 60.0
 
 def new_token(database: Path, tenant: str, role: str) -> str:
     words = ("--quiet", "--database", str(database), "--tenant", tenant, "--role", role)
-    command = [ours("gateways"), "token", "new", *words]
+    command: list[str | Path] = [ours("gateways"), "token", "new", *words]
     ran = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
     return ran.stdout.strip()
 
@@ -60,7 +60,7 @@ class ServiceProcess:
         database, log = self._folder / self._template.name, self._folder / "log"
         listen = f"127.0.0.1:{self.port}"
         words = ("--database", str(database), "--listen", listen, "--private-hosts", "allow")
-        command = [ours("gateways"), "serve", *words]
+        command: list[str | Path] = [ours("gateways"), "serve", *words]
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stderr=file, env=_environ()

@@ -109,6 +109,8 @@ def command(  # noqa: PLR0913 - one for each option
     here = Path(settings.directory)
     if not here.is_dir():
         raise WrongUsage(f"-C {settings.directory}: there is no such folder")
+    if old_key and not (here / old_key).is_file():
+        raise WrongUsage(f"--old-key {old_key}: there is no such file")
     host, port = _address(listen)
     order = Order(
         host,

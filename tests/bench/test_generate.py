@@ -76,3 +76,15 @@ def test_ratios_are_of_medians() -> None:
     row = Row("X", "this", ours, "s", "that", theirs, 0.5)
     assert (row.ratio, row.met) == (0.5, True)
     assert markdown([row]).splitlines()[-1].startswith("| X  | this | 2 (1-9) s")
+
+
+def test_more_is_better_where_things_are_counted_in_a_second() -> None:
+    ours, theirs = Spread.of([1_500.0]), Spread.of([2_000.0])
+    verdicts = [
+        Row("X", "this", ours, "a second", "that", theirs, target, at_least=True).met
+        for target in (0.7, 0.8)
+    ]
+    assert verdicts == [True, False]
+    assert "| 1,500 (1,500-1,500) a second |" in markdown(
+        [Row("X", "", ours, "a second", "", theirs, 1.0)]
+    )

@@ -124,8 +124,8 @@ class Guard:
             raise Problem(
                 403,
                 "forbidden",
-                "the token is not of the tenant that the request names",
-                f"send a token of that tenant, or no header {TENANT}",
+                f"the token is not of the tenant that the request names ({TENANT})",
+                "correct `tenant` of the target, or use a token of that tenant",
             )
         return caller
 
@@ -200,7 +200,8 @@ def forbidden(role: Role) -> Problem:
         403,
         "forbidden",
         f"this needs a token of role {role.value}",
-        f"make one with: gateways token new --role {role.value}",
+        "roles: read to look, operate for the two buttons too, apply for all of these, send for "
+        "mail; make one with: gateways token new --role …",
     )
 
 

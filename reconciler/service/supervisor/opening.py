@@ -1,5 +1,6 @@
 """One attempt to open a session, and what it teaches about the server and the login."""
 
+import asyncio
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
@@ -14,6 +15,7 @@ from reconciler.service.supervisor.facts import Waiting
 from reconciler.service.supervisor.hosts import Endpoint
 from reconciler.service.supervisor.ledger import Key, Ledger
 
+_PATIENCE_SECONDS: Final = 5.0
 _REACHING: Final = (Phase.TCP, Phase.TLS, Phase.CAPABILITIES)
 
 
@@ -50,7 +52,7 @@ class Opening:
 
     `answer` and `trust` are permits of the server's two breakers; without a login there is nothing
     to trust. `counted` is how many refusals there are if this is another: 0 where it was not
-    counted beforehand.
+    counted beforehand. `given_up` says that nobody wants the session any more.
     """
 
     ledger: Ledger
@@ -59,6 +61,7 @@ class Opening:
     answer: Permit
     slowly: float
     counted: int = 0
+    given_up: bool = False
 
     @property
     def endpoint(self) -> Endpoint:
@@ -91,12 +94,16 @@ class Opening:
                 self._unanswered(error)
             elif error.failure.kind is FailureKind.BUSY:
                 self.account.full(error.failure)
+            if self.given_up:
+                raise asyncio.CancelledError from error
             raise
         except BaseException:
             if not self.answer.told:  # it cannot have come to a login
                 await self._take_back()
             raise
         await self._accepted()
+        if self.given_up:
+            raise asyncio.CancelledError
 
     async def _open(self, session: MailSession) -> None:
         self.wish.waits(Waiting.TURN)
@@ -110,7 +117,20 @@ class Opening:
             for phase in _REACHING:
                 await session.enter(phase)
             self.answer.answered()
-            await session.enter(Phase.LOGIN)
+            await self._log_in(session)
+
+    async def _log_in(self, session: MailSession) -> None:
+        """To its end, whoever gives up meanwhile: what becomes of a login has to be counted."""
+        login = asyncio.create_task(session.enter(Phase.LOGIN))
+        try:
+            await asyncio.shield(login)
+        except asyncio.CancelledError:
+            self.given_up = True
+            await asyncio.wait([login], timeout=_PATIENCE_SECONDS)
+            if not login.done():
+                login.cancel()
+                await asyncio.wait([login])
+            await login
 
     def _unanswered(self, error: SessionError) -> None:
         """Tell what is the server's fault, for all, from what is only this gateway's."""
@@ -127,9 +147,14 @@ class Opening:
         So not even processes that are killed at the worst moment, again and again, make one too
         many.
         """
-        credential = self.wish.login.credential
-        if credential and (self.account.refused or not self.account.worked):
-            self.counted = await self.ledger.count_refusal(self.wish.key, credential)
+        key, credential = self.wish.key, self.wish.login.credential
+        if not credential or (self.account.worked and not self.account.refused):
+            return
+        try:
+            self.counted = await self.ledger.count_refusal(key, credential)
+        except asyncio.CancelledError:  # it is counted all the same, and there was no attempt
+            await self.ledger.take_back_refusal(key, credential)
+            raise
 
     async def _take_back(self) -> None:
         credential = self.wish.login.credential

@@ -109,6 +109,7 @@ async def test_not_even_processes_that_are_killed_make_it_more(
         server.faults = Faults(silent=True)
         await stage.edit(gateway_on(server), "wrong")
     server.faults = Faults(refusal_seconds=20)
+    said = b""
     for _ in range(5):
         before = server.counters.logins_refused
         keeper = await asyncio.create_subprocess_exec(
