@@ -149,7 +149,9 @@ async def _work(run: Run, waiting: list[list[Change]]) -> None:
 
 def _host(run: Run, change: Change) -> asyncio.Semaphore:
     host = run.gateway(change.gateway).host
-    return run.hosts.setdefault(host, asyncio.Semaphore(run.options.per_host))
+    # who does not wait makes no contact, and then there is no mail server to spare
+    at_once = run.options.per_host if run.options.wait else run.options.parallel
+    return run.hosts.setdefault(host, asyncio.Semaphore(at_once))
 
 
 async def _carry_out(run: Run, change: Change) -> Outcome:

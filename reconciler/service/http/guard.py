@@ -200,8 +200,8 @@ def forbidden(role: Role) -> Problem:
         403,
         "forbidden",
         f"this needs a token of role {role.value}",
-        "roles: read to look, operate for the two buttons too, apply for all of these, send for "
-        "mail; make one with: gateways token new --role …",
+        f"make one with: gateways token new --role {role.value}; read looks, operate presses the two "
+        "buttons too, apply writes too, send is for mail",
     )
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.messages import MessageState, Recipient, RecipientState
@@ -180,10 +180,17 @@ def settled(
     of: Callable[[Recipient], bool],
     state: RecipientState,
     answer: str,
+    *,
+    attempts: int = 0,
 ) -> tuple[Recipient, ...]:
-    """Some recipients in another state, without an attempt; what was said of them stays there."""
+    """Some recipients in another state, after so many attempts more; what was said stays there."""
     return tuple(
-        replace(one, state=state, answer=f"{answer}: {one.answer}" if one.answer else answer)
+        Recipient(
+            one.address,
+            state,
+            f"{answer}: {one.answer}" if one.answer else answer,
+            one.attempts + attempts,
+        )
         if of(one)
         else one
         for one in recipients
@@ -221,5 +228,5 @@ def judge_abandoned(queue: Queue, owner: int, noted: Noted | None, now: str) -> 
         if fate is RecipientState.QUEUED:
             queue.put_back(waiting, now)
         else:
-            recipients = settled(waiting.recipients, is_queued, fate, _STOPPED[fate])
+            recipients = settled(waiting.recipients, is_queued, fate, _STOPPED[fate], attempts=1)
             queue.record(waiting, recipients, now=now, due=now)

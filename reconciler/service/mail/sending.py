@@ -24,8 +24,8 @@ from reconciler.service.work import Held
 
 logger = logging.getLogger("gateways.sending")
 
-_STALE_SECONDS: Final = 5.0
-"""A session that has been quiet for so long may have been closed by the server, as many do."""
+_QUIET_SECONDS: Final = 5.0
+"""A session in which nothing was said for so long may have been closed by the server."""
 
 _QUIET_LIMIT: Final = 80
 """NOOPs in a row before the session is made anew: Postfix takes a hundred for abuse."""
@@ -67,6 +67,7 @@ class Sender:
         self._attempts = Attempts(held.service, held.tenant, held.name)
         self._supply = Supply(self._attempts, lambda: len(self._heard), self._get_help)
         self._heard: dict[MailSession, float] = {}
+        self._useful: set[MailSession] = set()
         self._helpers: set[asyncio.Task[None]] = set()
         self._no_help_before = 0.0
         self._ends = False
@@ -95,7 +96,7 @@ class Sender:
         quiet = 0
         while quiet < _QUIET_LIMIT:
             self._held.wake.clear()
-            if await self._send_all(session):
+            if await self._send_some(session, once=once):
                 quiet = 0
             elif once:
                 await self._helped()
@@ -104,6 +105,16 @@ class Sender:
                 quiet += 1
                 await self._keep_alive(session)
         return 0.0
+
+    async def _send_some(self, session: SmtpSession, *, once: bool) -> bool:
+        """Send what is due; whether anything was. While the disk takes nothing, wait for it."""
+        try:
+            return await self._send_all(session)
+        except PlatformUnavailable:
+            if once or not session.wire.usable:
+                raise
+            await asyncio.sleep(_NO_DISK_SECONDS)
+            return False
 
     async def _helped(self) -> None:
         if self._helpers:
@@ -171,6 +182,7 @@ class Sender:
                 attempts.put_back([message])
             raise
         self._hears(session)
+        self._useful.add(session)
         attempts.answered(message, answers)
         if transfer.cancelled:
             session.wire.abort()  # the next message may be begun already
@@ -181,11 +193,15 @@ class Sender:
     def _failed(
         self, session: SmtpSession, message: Claimed, transfer: Transfer, error: SessionError
     ) -> None:
-        """Say of a message what the loss of the session means for it."""
+        """Say of a message what the loss of the session means for it.
+
+        Many servers end a session that was quiet, or has sent so many messages: where that is the
+        first word, it is none on this message.
+        """
         quiet = asyncio.get_running_loop().time() - self._heard[session]
         if transfer.handed_over:
             self._attempts.unknown(message, error.failure.message)
-        elif not transfer.heard and quiet > _STALE_SECONDS:
+        elif not transfer.heard and (quiet > _QUIET_SECONDS or session in self._useful):
             self._attempts.put_back([message])
             raise _Again from None
         else:
@@ -217,7 +233,9 @@ class Sender:
                     await self._send_all(session)
                 finally:
                     del self._heard[session]
-        except (SessionError, _Again, PlatformUnavailable):
+        except _Again:
+            return
+        except (SessionError, PlatformUnavailable):
             self._no_help_before = asyncio.get_running_loop().time() + _NO_HELP_SECONDS
         except Exception as error:  # noqa: BLE001 - the first session goes on without it
             logger.error("a helping session ended: %s", type(error).__name__)  # noqa: TRY400

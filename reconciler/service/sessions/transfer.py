@@ -49,9 +49,9 @@ class Manner:
 class Transfer:
     """One attempt to hand a message over.
 
-    `handed_over` becomes true when the whole message may have reached the server, and stays so: if
-    `run` then raises, nobody can tell what became of it. `heard` says that the server has answered
-    at all, `cancelled` that the task was, and the answer came all the same.
+    `handed_over` becomes true when the whole message may have reached the server: if `run` then
+    raises, nobody can tell what became of it. `heard` says that the server has answered at all,
+    `cancelled` that the task was cancelled while the server had the message.
     """
 
     def __init__(self, session: SmtpSession, envelope: Envelope, manner: Manner) -> None:
@@ -211,7 +211,8 @@ class Transfer:
         session = self._session
         seconds = seconds or session.deadlines.verdict
         async with session.wire.within(seconds, "answer the message"):
-            await self._send_end(last)
+            if last:
+                await self._send_end(last)
             reply = await session.read_reply()
         if not 200 <= reply.code < 300 and not 400 <= reply.code < 600:  # noqa: PLR2004 - RFC 5321
             raise session.out_of_step("answer the message", reply.text)

@@ -80,6 +80,16 @@ class Opening:
             SessionError: the session could not be opened.
 
         """
+        try:
+            await self._attempt(session)
+        except Exception as error:
+            if self.given_up:
+                raise asyncio.CancelledError from error
+            raise
+        if self.given_up:
+            raise asyncio.CancelledError
+
+    async def _attempt(self, session: MailSession) -> None:
         if self.account.worked:
             self.endpoint.works(self.account)
         await self._count_beforehand()
@@ -94,16 +104,12 @@ class Opening:
                 self._unanswered(error)
             elif error.failure.kind is FailureKind.BUSY:
                 self.account.full(error.failure)
-            if self.given_up:
-                raise asyncio.CancelledError from error
             raise
         except BaseException:
             if not self.answer.told:  # it cannot have come to a login
                 await self._take_back()
             raise
         await self._accepted()
-        if self.given_up:
-            raise asyncio.CancelledError
 
     async def _open(self, session: MailSession) -> None:
         self.wish.waits(Waiting.TURN)

@@ -19,7 +19,7 @@ from reconciler.service.feed import About, Changed, Listener
 from reconciler.service.service import Service
 from reconciler.service.sessions import session_for
 from reconciler.service.sessions.resolver import Resolver
-from reconciler.service.supervisor.assignment import Assignment, Everything
+from reconciler.service.supervisor.assignment import Assigned, Assignment, Everything
 from reconciler.service.supervisor.door import Door, Sessions
 from reconciler.service.supervisor.facts import Counts, Facts, Waiting
 from reconciler.service.supervisor.keeper import Ground, Keeper
@@ -133,13 +133,24 @@ class Supervisor:
 
     async def _follow(self) -> None:
         """Take and give up gateways as they are assigned."""
-        await self._unseal()
-        async for assigned in self._assignment.changes():
-            if assigned.ours:
-                await self._read_again(assigned.keys, taken=True)
-            else:
-                for key in assigned.keys:
-                    self._give_up(key)
+        while True:
+            try:
+                await self._unseal()
+                async for assigned in self._assignment.changes():
+                    await self._assign(assigned)
+                return
+            except Unsound:
+                raise
+            except PlatformUnavailable as error:
+                _LOG.warning("the database: %s", error.message)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _assign(self, assigned: Assigned) -> None:
+        if assigned.ours:
+            await self._read_again(assigned.keys, taken=True)
+        else:
+            for key in assigned.keys:
+                self._give_up(key)
 
     async def _listen(self, listener: Listener) -> None:
         """Hear of writes to gateways, and of messages to be sent."""

@@ -451,7 +451,7 @@ async def test_a_server_that_closes_quiet_sessions_is_no_failure(
 async def test_a_message_on_a_session_that_was_closed_meanwhile_is_not_to_blame(
     tmp_path: Path, goodbye: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "_STALE_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "_QUIET_SECONDS", 0.1)
     async with desk(tmp_path, Script(mail=one_by_one(goodbye, "250 ok"))) as (running, server):
         async with running.working():
             await running.until_open()
@@ -460,6 +460,19 @@ async def test_a_message_on_a_session_that_was_closed_meanwhile_is_not_to_blame(
             sent = await running.until_state(accepted.id, MessageState.SENT)
         assert sent.recipients[0].attempts == 1
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("goodbye", [CUT, "421 4.7.0 enough for one session"])
+async def test_a_server_that_takes_few_messages_a_session(tmp_path: Path, goodbye: str) -> None:
+    """No message waits for that: the next session goes on with it."""
+    replies = [*["250 ok"] * 5, goodbye] * 20
+    async with desk(tmp_path, Script(mail=one_by_one(*replies))) as (running, server):
+        numbers = [(await running.accept(message(ANN), f"{n}")).id for n in range(30)]
+        async with running.working():
+            found = [await running.until_state(one, MessageState.SENT) for one in numbers]
+        assert {one.recipients[0].attempts for one in found} == {1}
+        assert len(server.messages) == 30
+        assert server.connections >= 6
 
 
 async def test_a_lost_session_is_told_to_who_keeps_it(tmp_path: Path) -> None:

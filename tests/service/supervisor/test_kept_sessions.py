@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,23 @@ import pytest
 from demo.mailserver import Faults, MailServer
 from reconciler.errors import NotThere
 from reconciler.model import EncryptionMode, FailureKind, ProtocolType, Secret, State, StatusState
-from reconciler.service import work
+from reconciler.service import batches, work
 from reconciler.service.feed import About, Listener
+from reconciler.service.service import Service
 from reconciler.service.sessions import SessionError
 from reconciler.service.supervisor import backoff
 from reconciler.service.supervisor.assignment import Assigned
 from reconciler.service.supervisor.facts import Facts, Waiting
 from reconciler.service.supervisor.ledger import Key
 from reconciler.service.supervisor.settings import SupervisorSettings
+from reconciler.service.supervisor.supervisor import Supervisor
 from reconciler.service.work import Held, Work
 from tests.rig.gateways import EVERY_WAY, IMAP, NONE, POP3, SMTP
 from tests.rig.tap import tapped
 from tests.service.supervisor.stage import (
     PASSWORD,
     SECONDS,
+    SETTINGS,
     TENANT,
     USER,
     Stage,
@@ -447,3 +451,24 @@ async def test_the_end_comes_soon(tmp_path: Path, server: MailServer) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
     assert loop.time() - began < 5
+
+
+async def test_a_database_that_is_locked_at_the_start_is_waited_for(
+    tmp_path: Path, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G26: as by a program that makes a backup."""
+    monkeypatch.setattr(batches, "BUSY_SECONDS", 0.1)
+    async with staged(tmp_path) as stage:
+        await stage.connected(gateway_on(server))
+    async with Service(tmp_path / "platform.db", SETTINGS, environment={}) as service:
+        with closing(sqlite3.connect(tmp_path / "platform.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            supervisor = Supervisor(service)
+            running = asyncio.create_task(supervisor.run())
+            await asyncio.sleep(0.5)
+            assert not running.done()
+            assert server.counters.open == 0
+            other.execute("ROLLBACK")
+            await until(lambda: server.counters.open == 1)
+        running.cancel()
+        await asyncio.wait([running])

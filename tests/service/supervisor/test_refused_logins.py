@@ -1,6 +1,7 @@
 """A login that is refused is tried three times in all, unless it is the server that is at fault."""
 
 import asyncio
+import random
 import sys
 import textwrap
 from collections import Counter
@@ -226,6 +227,23 @@ async def test_a_person_may_ask_for_the_attempt_that_is_kept(
         await stage.rebuild("out", force=True)
         assert (await stage.settled("out")).status.state is FAILED
         assert refusing.counters.logins_refused == 4
+
+
+async def test_pressing_rebuild_again_and_again_parks_no_good_login(
+    tmp_path: Path, server: MailServer
+) -> None:
+    """G12: a login under way is waited for, since what becomes of it counts."""
+    server.faults = Faults(seconds_per_byte=0.005)
+    async with staged(tmp_path) as stage:
+        await stage.create(gateway_on(server))
+        for _ in range(20):
+            await asyncio.sleep(random.uniform(0, 0.5))  # noqa: S311 - a case
+            await stage.rebuild()
+        assert (await stage.settled()).status.state is SUCCEEDED
+        refused = await stage.service.look(
+            lambda connection: connection.execute("SELECT sum(logins) FROM refusals").fetchone()
+        )
+        assert refused == (None,)
 
 
 async def test_a_changed_password_is_tried_once_and_the_old_one_never_again(
