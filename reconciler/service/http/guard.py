@@ -200,8 +200,8 @@ def forbidden(role: Role) -> Problem:
         403,
         "forbidden",
         f"this needs a token of role {role.value}",
-        f"make one with: gateways token new --role {role.value}; read looks, operate presses the two "
-        "buttons too, apply writes too, send is for mail",
+        f"make one with: gateways token new --role {role.value}; read looks, operate presses the "
+        "two buttons too, apply writes too, send is for mail",
     )
 
 

@@ -138,12 +138,13 @@ class Supervisor:
                 await self._unseal()
                 async for assigned in self._assignment.changes():
                     await self._assign(assigned)
-                return
             except Unsound:
                 raise
             except PlatformUnavailable as error:
                 _LOG.warning("the database: %s", error.message)
                 await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     async def _assign(self, assigned: Assigned) -> None:
         if assigned.ours:
