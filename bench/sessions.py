@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KIB: Final = 1024
 PER_SECOND: Final = 50
-_AT_ONCE: Final = "1000"  # connections a second where the pace is not what is measured
+_AT_ONCE: Final = "200"  # connections a second where the pace is not what is measured
 _PATIENCE_SECONDS: Final = 600.0
 
 

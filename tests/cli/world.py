@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -134,9 +135,16 @@ class World:
         shown = b""
         while b"[y/N]:" not in shown:
             shown += os.read(terminal, 1024)
-        os.write(terminal, answer.encode() if answer else b"\x03")
+        pressed = answer.encode() if answer else b"\x03"
+        os.write(terminal, pressed)
         with contextlib.suppress(OSError):  # how a terminal says that the program has ended
-            while more := os.read(terminal, 1024):
+            while True:
+                if answer is None and not select.select([terminal], [], [], 2)[0]:
+                    os.write(terminal, pressed)  # the first came before the answer was read
+                    continue
+                more = os.read(terminal, 1024)
+                if not more:
+                    break
                 shown += more
         os.close(terminal)
         _, status = os.waitpid(child, 0)

@@ -99,7 +99,7 @@ async def test_nothing_is_left_open() -> None:
             await asyncio.sleep(0.05)
             waiting.cancel()
             await asyncio.wait([waiting])
-        assert waiting.cancelled()
+            assert waiting.cancelled()
     assert open_files() <= before
 
 

@@ -110,11 +110,11 @@ class Attempts:
             self._gateway[1],
             why,
         )
-        self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.addresses))
+        self._record(message, [(RecipientState.UNKNOWN, why)] * len(message.envelope.recipients))
 
     def cut(self, message: Claimed, why: str) -> None:
         """The session was lost before all of it had gone out."""
-        self._record(message, [(RecipientState.QUEUED, why)] * len(message.addresses))
+        self._record(message, [(RecipientState.QUEUED, why)] * len(message.envelope.recipients))
 
     def _record(self, message: Claimed, came_to: Sequence[tuple[RecipientState, str]]) -> None:
         """What each of those that it was sent to has come to, in order."""

@@ -73,7 +73,7 @@ def compose(
     reply_to = parse_address(message.reply_to, "reply_to") if message.reply_to else None
     message_id = _message_id(message.message_id, "message_id") or f"<{unique}@{sender.domain}>"
     lines = [
-        ("Date", format_datetime(now)),
+        ("Date", _date(now.replace(microsecond=0))),
         ("From", written),
         ("To", _mailboxes(to) if to or cc else "undisclosed-recipients:;"),
         ("Cc", _mailboxes(cc)),
@@ -94,6 +94,11 @@ def compose(
         )
     utf8 = any(one.utf8 for one in (*to, *cc, *bcc, *([reply_to] if reply_to else [])))
     return Composed(sender.text, recipients, message_id, content, utf8)
+
+
+@lru_cache(maxsize=16)
+def _date(second: datetime) -> str:
+    return format_datetime(second)
 
 
 @lru_cache(maxsize=1024)  # one for each gateway that sends much

@@ -8,6 +8,7 @@ from typing import Any, Final
 from reconciler.messages import MessageState, Recipient, RecipientState
 from reconciler.service.mail.handovers import Noted
 from reconciler.service.mail.outbox import Outbox, recipients_from, recipients_text, state_of
+from reconciler.service.sessions.smtp import Envelope
 
 _STOPPED: Final = {
     RecipientState.UNKNOWN: "the service stopped after it had handed it over, before the answer",
@@ -32,11 +33,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message that is under way, with its first piece; `due` is when it was to be sent."""
+    """A message that is under way, with its first piece; `due` is when it was to be sent.
+
+    `envelope` is for those that it is still to be sent to.
+    """
 
     waiting: Waiting
-    sender: str
-    utf8: bool
+    envelope: Envelope
     parts: int
     due: str
     first: bytes = field(repr=False)
@@ -44,13 +47,6 @@ class Claimed:
     @property
     def number(self) -> int:
         return self.waiting.number
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Those that it is still to be sent to."""
-        return tuple(
-            one.address for one in self.waiting.recipients if one.state is RecipientState.QUEUED
-        )
 
 
 class Queue:
@@ -82,14 +78,18 @@ class Queue:
             "UPDATE outbox SET in_flight = ?, next_attempt_at = NULL WHERE number = ?",
             [(epoch, row[0]) for row in rows],
         )
-        return tuple(
-            Claimed(
-                Waiting(number, name, size, attempts, epoch, recipients_from(recipients)),
-                sender,
-                bool(utf8),
-                *rest,
-            )
-            for number, name, size, attempts, recipients, sender, utf8, *rest in rows
+        return tuple(self._claimed(row, epoch) for row in rows)
+
+    def _claimed(self, row: Sequence[Any], epoch: int) -> Claimed:
+        number, name, size, attempts, text, sender, utf8, parts, due, first = row
+        recipients = recipients_from(text)
+        to = tuple(one.address for one in recipients if is_queued(one))
+        return Claimed(
+            Waiting(number, name, size, attempts, epoch, recipients),
+            Envelope(sender, to, size, bool(utf8)),
+            parts,
+            due,
+            first,
         )
 
     def piece(self, number: int, part: int) -> bytes:

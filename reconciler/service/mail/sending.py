@@ -18,7 +18,7 @@ from reconciler.service.mail.supply import Supply
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.sessions.sasl import server_busy
-from reconciler.service.sessions.smtp import Envelope, SmtpSession
+from reconciler.service.sessions.smtp import SmtpSession
 from reconciler.service.sessions.transfer import Manner, Transfer
 from reconciler.service.work import Held
 
@@ -165,10 +165,10 @@ class Sender:
         manner = Manner(
             lambda: handovers.note(number, attempt),
             careful=attempt > 0,
-            following=_envelope(following) if following else None,
+            following=following.envelope if following else None,
             farewell=self._settings.farewell,
         )
-        transfer = Transfer(session, _envelope(message), manner)
+        transfer = Transfer(session, message.envelope, manner)
         try:
             answers = await transfer.run(self._pieces(message))
         except SessionError as error:
@@ -239,7 +239,3 @@ class Sender:
             self._no_help_before = asyncio.get_running_loop().time() + _NO_HELP_SECONDS
         except Exception as error:  # noqa: BLE001 - the first session goes on without it
             logger.error("a helping session ended: %s", type(error).__name__)  # noqa: TRY400
-
-
-def _envelope(message: Claimed) -> Envelope:
-    return Envelope(message.sender, message.addresses, message.waiting.size, message.utf8)

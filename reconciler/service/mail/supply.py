@@ -50,7 +50,7 @@ class Supply:
 
     def reserve(self) -> Claimed | None:
         """The next one, if it is there already and needs no special care."""
-        if not self._ready or self._ready[0].utf8 or self._ready[0].waiting.attempts:
+        if not self._ready or self._ready[0].envelope.utf8 or self._ready[0].waiting.attempts:
             return None
         return self._next()
 

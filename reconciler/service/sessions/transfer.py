@@ -110,8 +110,11 @@ class Transfer:
         session = self._session
         if session.announced == self._envelope:
             session.announced = None
+            count = len(self._envelope.recipients) + 2
+            if session.wire.lines_there >= count:  # most often they came with the last answer
+                return await self._replies(count)
             async with self._within(session.deadlines.envelope):
-                return await self._replies(len(self._envelope.recipients) + 2)
+                return await self._replies(count)
         if session.unfinished:
             await self._say(["RSET"])
         session.unfinished = True

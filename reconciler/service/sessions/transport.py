@@ -43,6 +43,10 @@ class Wire:
         self._addresses: tuple[Address, ...] = ()
         self._socket: socket.socket | None = None
         self._tls: TlsLayer | None = None
+        self._arrived = bytearray()
+        self._end: str | None = None
+        self._listens = False
+        self._waiting: asyncio.Future[None] | None = None
         self._buffer = bytearray()
         self._lines_left = MAX_LINES
         self._bytes_left = MAX_REPLY
@@ -99,7 +103,7 @@ class Wire:
         somebody on the way, to be taken for an answer under TLS: they end the connection. `anchor`
         is what `context` trusts.
         """
-        if self._buffer:
+        if self._buffer or self._arrived:
             raise self._broken(
                 FailureKind.PROTOCOL,
                 "encryption_mode",
@@ -169,9 +173,15 @@ class Wire:
             self.check(searched <= MAX_LINE, "a line without end")
             self._buffer += await self._receive()
         self._lines_left -= 1
-        self.check(end <= MAX_LINE, "a line without end")
-        self.check(self._lines_left >= 0, "a reply without end")
+        if end > MAX_LINE or self._lines_left < 0:  # looked at once: lines are what is read most
+            self.check(end <= MAX_LINE, "a line without end")
+            self.check(self._lines_left >= 0, "a reply without end")
         return self._take(end + 1).rstrip(b"\r\n")
+
+    @property
+    def lines_there(self) -> int:
+        """How many lines can be read without waiting for any."""
+        return self._buffer.count(b"\n")
 
     async def read_exactly(self, size: int) -> bytes:
         """A literal; one that is longer than a reply may be is refused before it is read."""
@@ -247,22 +257,51 @@ class Wire:
         return data
 
     async def _from_socket(self) -> bytes:
-        """What has come. Nothing is taken from the system before it can be returned.
+        """What has come since; no bytes at the end.
 
-        The loop's own `sock_recv` reads first and returns later: whoever is cancelled in between
-        has lost what came, and with it perhaps the answer to a message.
+        What comes is kept here until it is asked for: the loop's own `sock_recv` loses it where
+        whoever waits is cancelled at that moment, and with it perhaps the answer to a message.
         """
-        connection = self._socket
-        assert connection  # noqa: S101  # connected, or nothing calls this
-        while True:
-            try:
-                return connection.recv(RECORD)
-            except BlockingIOError:
-                await _readable(connection)
-            except TimeoutError:  # the kernel gave up on the peer; not our deadline
-                raise self._lost("no longer answers") from None
-            except OSError:
-                raise self._lost("reset the connection") from None
+        loop = asyncio.get_running_loop()
+        while not self._arrived and self._end is None:
+            self._listen(loop)
+            self._waiting = loop.create_future()
+            await self._waiting
+        if self._arrived:
+            taken = bytes(self._arrived)
+            self._arrived.clear()
+            return taken
+        if self._end:
+            raise self._lost(self._end)
+        return b""
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self._socket  # noqa: S101  # connected, or nothing calls this
+        if not self._listens:
+            loop.add_reader(self._socket.fileno(), self._take_in, self._socket)
+            self._listens = True
+
+    def _take_in(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(RECORD)
+        except BlockingIOError:
+            return
+        except TimeoutError:  # the kernel gave up on the peer; not our deadline
+            data, self._end = b"", "no longer answers"
+        except OSError:
+            data, self._end = b"", "reset the connection"
+        self._arrived += data
+        if not data:
+            self._end = self._end or ""
+        if not data or len(self._arrived) >= MAX_LINE:  # the rest waits with who sends it
+            self._stop_listening()
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _stop_listening(self) -> None:
+        if self._socket and self._listens:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._listens = False
 
     async def _to_socket(self, data: bytes) -> None:
         assert self._socket  # noqa: S101  # connected, or nothing calls this
@@ -288,23 +327,9 @@ class Wire:
             if self._tls:
                 with suppress(OSError):  # a full send buffer, or a peer that is gone
                     self._socket.send(self._tls.shut())
+            self._stop_listening()
             self._socket.close()
         self._socket = self._tls = None
-
-
-async def _readable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    handle, ready = connection.fileno(), loop.create_future()
-    loop.add_reader(handle, _tell, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(handle)
-
-
-def _tell(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 def as_lines(*lines: bytes) -> bytes:

@@ -5,8 +5,8 @@ same moment, and from asking for more sessions than the server grants to one use
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
 from weakref import WeakValueDictionary
@@ -144,15 +144,13 @@ class Account:
         self._refusal = None
         self._tell()
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """For as long as one is open."""
+    def begin(self) -> None:
+        """A session was opened with it."""
         self.sessions += 1
-        try:
-            yield
-        finally:
-            self.sessions -= 1
-            self._tell()
+
+    def end(self) -> None:
+        self.sessions -= 1
+        self._tell()
 
     async def changes_within(self, seconds: float | None) -> None:
         """Until a login is accepted or a session ends, or so many seconds have passed."""

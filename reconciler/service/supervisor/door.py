@@ -1,8 +1,8 @@
 """Opening sessions: in turn, at the pace of the host, and not where it would do harm."""
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from math import inf
 
 from reconciler.model import Failure, FailureKind, Gateway, Secret, StatusState
@@ -71,9 +71,8 @@ class Door:
         account.recall(key.gateway, login.refused, refusal, self._slowly())
         return account
 
-    @asynccontextmanager
-    async def opened(self, wish: Wish) -> AsyncIterator[MailSession]:
-        """A session that is open; it is closed at the end.
+    async def open(self, wish: Wish) -> MailSession:
+        """A session that is open; `close` ends it.
 
         Raises:
             NotAnswering: the server does not answer.
@@ -86,10 +85,18 @@ class Door:
         session = self._sessions(login.actual.gateway, login.password, self._session_settings)
         try:
             await self._open(wish, session)
-            with wish.account.session():
-                yield session
-        finally:
+        except BaseException:
             await session.close()
+            raise
+        wish.account.begin()
+        return session
+
+    async def close(self, wish: Wish, session: MailSession) -> None:
+        """Say goodbye, and make room for another session of the user."""
+        try:
+            await session.close()
+        finally:
+            wish.account.end()
 
     async def _open(self, wish: Wish, session: MailSession) -> None:
         _check(wish)

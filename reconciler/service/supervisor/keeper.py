@@ -23,7 +23,7 @@ from reconciler.service.supervisor.backoff import BackOff
 from reconciler.service.supervisor.breaker import NotAnswering, Stale
 from reconciler.service.supervisor.door import Door, Refrained
 from reconciler.service.supervisor.facts import Waiting
-from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost
+from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost, same_connection
 from reconciler.service.supervisor.opening import Wish
 from reconciler.service.supervisor.pause import Pause
 from reconciler.service.supervisor.settings import SupervisorSettings
@@ -187,8 +187,7 @@ class Keeper:
         wish = door.wish(self.key, login, self.pause.begin, self._known, self._asked_at)
         self._wish = wish
         try:
-            async with door.opened(wish) as session:
-                ended = await self._hold(session)
+            session = await door.open(wish)
         except NotAnswering as none:
             self._known = none.failure
             # of a server that does not answer one line in the log is enough
@@ -198,9 +197,13 @@ class Keeper:
             await self._refrain(not_now)
         except SessionError as error:
             await self._failed(error.failure, tried=True)
-            if error.failure.kind is not FailureKind.AUTH:  # that is held for much longer
+            if not wish.account.hold(-inf):  # which may end sooner, or much later
                 await self._back_off_for(Waiting.BACK_OFF)
         else:
+            try:
+                ended = await self._hold(session)
+            finally:
+                await door.close(wish, session)
             await self._ended(ended)
 
     async def _hold(self, session: MailSession) -> float | SessionError:
@@ -291,27 +294,16 @@ class Keeper:
         self._more += 1
         try:
             wish = self._ground.door.wish(self.key, login, lambda *_: None)
-            async with self._ground.door.opened(wish) as session:
+            session = await self._open_more(wish)
+            try:
                 yield session
-        except (NotAnswering, Refrained, Stale) as none:
-            raise fail(FailureKind.BUSY, None, str(none), transient=True) from None
+            finally:
+                await self._ground.door.close(wish, session)
         finally:
             self._more -= 1
 
-
-def same_connection(one: ActualGateway, other: ActualGateway) -> bool:
-    """Whether a session of the one is good for the other; of passwords nothing is known here."""
-    return _connection(one) == _connection(other)
-
-
-def _connection(actual: ActualGateway) -> tuple[object, ...]:
-    gateway = actual.gateway
-    return (
-        gateway.protocol_type,
-        gateway.host,
-        gateway.port,
-        gateway.user_id,
-        gateway.authentication_flag,
-        gateway.encryption_mode,
-        gateway.certificate and gateway.certificate.digest,
-    )
+    async def _open_more(self, wish: Wish) -> MailSession:
+        try:
+            return await self._ground.door.open(wish)
+        except (NotAnswering, Refrained, Stale) as none:
+            raise fail(FailureKind.BUSY, None, str(none), transient=True) from None

@@ -154,6 +154,24 @@ def lost(before: Status, now: str) -> Status:
     return replace(before, state=StatusState.CONNECTING, since=now, checked_at=now, failure=None)
 
 
+def same_connection(one: ActualGateway, other: ActualGateway) -> bool:
+    """Whether a session of the one is good for the other; of passwords nothing is known here."""
+    return _connection(one) == _connection(other)
+
+
+def _connection(actual: ActualGateway) -> tuple[object, ...]:
+    gateway = actual.gateway
+    return (
+        gateway.protocol_type,
+        gateway.host,
+        gateway.port,
+        gateway.user_id,
+        gateway.authentication_flag,
+        gateway.encryption_mode,
+        gateway.certificate and gateway.certificate.digest,
+    )
+
+
 def _says_the_same(before: Status, after: Status) -> bool:
     if before != replace(after, checked_at=before.checked_at):
         return False

@@ -233,11 +233,11 @@ async def test_pressing_rebuild_again_and_again_parks_no_good_login(
     tmp_path: Path, server: MailServer
 ) -> None:
     """G12: a login under way is waited for, since what becomes of it counts."""
-    server.faults = Faults(seconds_per_byte=0.005)
+    server.faults = Faults(seconds_per_byte=0.002)
     async with staged(tmp_path) as stage:
         await stage.create(gateway_on(server))
-        for _ in range(20):
-            await asyncio.sleep(random.uniform(0, 0.5))  # noqa: S311 - a case
+        for _ in range(12):
+            await asyncio.sleep(random.uniform(0, 0.25))  # noqa: S311 - a case
             await stage.rebuild()
         assert (await stage.settled()).status.state is SUCCEEDED
         refused = await stage.service.look(

@@ -110,13 +110,13 @@ async def test_a_stuck_server_keeps_one_task_busy(
         await stage.create_all((gateway_on(stuck, f"stuck-{at}"), PASSWORD) for at in range(100))
         await healthy(stage, server)
         most = 0
-        for _ in range(150):
+        for _ in range(100):
             most = max(most, stuck.counters.open)
             await asyncio.sleep(0.01)
         assert most <= 2  # it may not have noticed yet that the one before has gone
         assert stuck.counters.connections < 10
-        states = [actual.status.state for actual in await stage.all()]
-        assert states.count(FAILED) == 100
+        for number in range(100):
+            await stage.becomes(FAILED, f"stuck-{number}")
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ async def test_a_session_that_ends_in_any_way_is_opened_again(
     with scripted(says(*REPLIES, then=end)) as server:
         async with staged(tmp_path, settings=HASTY) as stage:
             await stage.create(on_port(server.port))
-            await until(lambda: len(server.peers) >= 3)
+            await until(lambda: len(server.peers) >= 2)
             facts = stage.supervisor.facts(TENANT, "support")
             assert facts
-            assert facts.reconnects >= 2
+            assert facts.reconnects >= 1
 
 
 async def test_the_system_looks_after_idle_connections_too(server: MailServer) -> None:
