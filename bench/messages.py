@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.rows import Setup
 
 CONNECTIONS: Final = (1, 16)
-SENT: Final = 4_000
+SENT: Final = 6_000
 AT_ONCE: Final = 64
 
 

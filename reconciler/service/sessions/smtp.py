@@ -169,6 +169,11 @@ class SmtpSession(MailSession):
             raise server_busy(self.wire.where, self.quote(reply.text))
         return reply
 
+    @property
+    def replies_there(self) -> int:
+        """How many replies can be read without waiting for any."""
+        return sum(line[3:4] != b"-" for line in self.wire.lines_there)
+
     async def read_reply(self, *, greeting: bool = False) -> Reply:
         """The next reply, of one line or several; deadlines are the caller's."""
         lines: list[bytes] = []

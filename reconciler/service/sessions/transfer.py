@@ -111,7 +111,7 @@ class Transfer:
         if session.announced == self._envelope:
             session.announced = None
             count = len(self._envelope.recipients) + 2
-            if session.wire.lines_there >= count:  # most often they came with the last answer
+            if session.replies_there >= count:  # most often they came with the last answer
                 return await self._replies(count)
             async with self._within(session.deadlines.envelope):
                 return await self._replies(count)

@@ -179,9 +179,9 @@ class Wire:
         return self._take(end + 1).rstrip(b"\r\n")
 
     @property
-    def lines_there(self) -> int:
-        """How many lines can be read without waiting for any."""
-        return self._buffer.count(b"\n")
+    def lines_there(self) -> list[bytes]:
+        """The lines that can be read without waiting; they stay to be read."""
+        return bytes(self._buffer).split(b"\n")[:-1]
 
     async def read_exactly(self, size: int) -> bytes:
         """A literal; one that is longer than a reply may be is refused before it is read."""

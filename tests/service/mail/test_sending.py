@@ -502,18 +502,21 @@ async def test_disconnected_while_it_waits_it_is_held(tmp_path: Path) -> None:
 async def test_stopped_at_any_moment_each_message_is_sent_once(tmp_path: Path) -> None:
     """G40, G35: what is under way is finished or taken back; nothing is lost or sent twice."""
     async with desk(tmp_path, outbox={"sessions": 3}) as (running, server):
-        numbers = [(await running.accept(message(ANN), f"{n}")).id for n in range(150)]
+        numbers: list[str] = []
         for rounds in range(60):
+            if rounds < 6:  # however fast this machine is, each of the first stops has work to stop
+                more = range(len(numbers), len(numbers) + 40)
+                numbers += [(await running.accept(message(ANN), f"{n}")).id for n in more]
             async with running.working():
                 await running.until_open()
                 await asyncio.sleep(0.01 * (rounds % 8))
             found = {(await running.sent(one)).state for one in numbers}
             assert found <= {MessageState.QUEUED, MessageState.SENT}
-            if found == {MessageState.SENT}:
+            if rounds >= 6 and found == {MessageState.SENT}:
                 break
-        assert rounds >= 3
+        assert found == {MessageState.SENT}
         ids = [re.search(rb"Message-ID: (\S+)", one.raw) for one in server.messages]
-        assert len({one[1] for one in ids if one}) == len(ids) == 150
+        assert len({one[1] for one in ids if one}) == len(ids) == len(numbers)
 
 
 async def test_stopped_while_the_server_thinks_the_answer_is_waited_for(tmp_path: Path) -> None:

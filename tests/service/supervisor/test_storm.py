@@ -22,7 +22,7 @@ from tests.service.supervisor.virtual import (
 )
 
 PER_SECOND = 50
-COUNT = 600
+COUNT = 300
 SLACK = 0.2 * 10_000 / PER_SECOND
 """Seconds beyond the least possible: of 10,000 gateways a fifth; the same for any number."""
 
@@ -99,7 +99,7 @@ def test_sessions_that_end_again_and_again_are_opened_ever_more_seldom(memory_fo
 
 async def test_a_real_server_is_restarted(tmp_path: Path) -> None:
     """G11: over real connections; a gateway elsewhere notices nothing."""
-    count = 100
+    count = 60
     users = {f"mailbox-{number}@example.com": "password" for number in range(count)}
     loop, moments = asyncio.get_running_loop(), list[float]()
 

@@ -33,7 +33,7 @@ from tests.service.supervisor.stage import (
 SUCCEEDED, FAILED = StatusState.SUCCEEDED, StatusState.FAILED
 HASTY = ServiceSettings(
     SessionSettings(
-        Deadlines(dns=5, connect=0.5, tls=0.5, greeting=0.5, command=0.5, close=0.5, overall=5)
+        Deadlines(dns=5, connect=0.3, tls=0.3, greeting=0.3, command=0.3, close=0.3, overall=5)
     )
 )
 REPLIES = (
@@ -47,6 +47,7 @@ REPLIES = (
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(work, "_UNASKED_SECONDS", 0.05)
     monkeypatch.setattr(backoff, "BASE_SECONDS", 0.1)
 
 
@@ -110,7 +111,7 @@ async def test_a_stuck_server_keeps_one_task_busy(
         await stage.create_all((gateway_on(stuck, f"stuck-{at}"), PASSWORD) for at in range(100))
         await healthy(stage, server)
         most = 0
-        for _ in range(100):
+        for _ in range(60):
             most = max(most, stuck.counters.open)
             await asyncio.sleep(0.01)
         assert most <= 2  # it may not have noticed yet that the one before has gone
