@@ -503,6 +503,7 @@ async def test_stopped_at_any_moment_each_message_is_sent_once(tmp_path: Path) -
     """G40, G35: what is under way is finished or taken back; nothing is lost or sent twice."""
     async with desk(tmp_path, outbox={"sessions": 3}) as (running, server):
         numbers: list[str] = []
+        found: set[MessageState] = set()
         for rounds in range(60):
             if rounds < 6:  # however fast this machine is, each of the first stops has work to stop
                 more = range(len(numbers), len(numbers) + 40)
