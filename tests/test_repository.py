@@ -116,6 +116,7 @@ def test_runtime_requirements_are_few_and_known() -> None:
         "aiohttp",
         "click",
         "cryptography",
+        "dnspython",
         "jinja2",
         "jsonschema",
         "jsonschema-rs",

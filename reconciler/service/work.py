@@ -34,7 +34,17 @@ class Held:
         return self.actual.gateway.name
 
 
-Work = Callable[[Held], Awaitable[float]]
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """The session is better made anew: as the back-off says, after `most` seconds at the latest.
+
+    It is the server that gives the reason. One that does so in each session keeps nobody busy.
+    """
+
+    most: float
+
+
+Work = Callable[[Held], Awaitable[float | Soon]]
 """Works until cancelled, or until the session is to be closed for now.
 
 Returns the seconds after which the session is to be opened again: a POP3 session is closed after

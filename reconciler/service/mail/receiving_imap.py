@@ -29,11 +29,9 @@ from reconciler.service.mail.resync import (
 )
 from reconciler.service.sessions.imap import ImapSession
 from reconciler.service.sessions.imap_mailbox import MAX_UID, ImapMailbox
-from reconciler.service.work import Held
+from reconciler.service.work import Held, Soon
 
 logger = logging.getLogger("gateways.receiving")
-
-REOPEN_SECONDS: Final = 1.0
 
 _SEARCHED: Final = 1_000
 _HEADERS: Final = 40
@@ -44,13 +42,13 @@ _FRUITLESS: Final = 2
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
-async def receive_imap(held: Held) -> float:
+async def receive_imap(held: Held) -> float | Soon:
     """The work of an IMAP session: until cancelled, or the session is better opened anew."""
     intake = Intake(held)
     try:
         await _Receiving(held, intake).run()
     except Reopen:
-        return REOPEN_SECONDS
+        return Soon(intake.settings.poll_seconds)
     except Unsound:
         raise
     except PlatformUnavailable as error:

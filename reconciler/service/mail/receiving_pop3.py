@@ -25,13 +25,11 @@ from reconciler.service.mail.progress import Cursor, Progress
 from reconciler.service.mail.resync import NEWEST, Seen, Sorting, floor_again, floor_of
 from reconciler.service.sessions.pop3 import Pop3Session
 from reconciler.service.sessions.pop3_maildrop import Maildrop, Refused
-from reconciler.service.work import Held
+from reconciler.service.work import Held, Soon
 
 T = TypeVar("T")
 
 logger = logging.getLogger("gateways.receiving")
-
-REOPEN_SECONDS: Final = 1.0
 
 _AT_ONCE: Final = 500
 _DAY_LETTERS: Final = 10
@@ -39,7 +37,7 @@ _SORTING: Final = "sorting"
 """The cursor while the maildrop is gone through by prints: that is not left half done."""
 
 
-async def receive_pop3(held: Held) -> float:
+async def receive_pop3(held: Held) -> float | Soon:
     """The work of a POP3 session: one look, then others may have the maildrop."""
     settings = held.service.settings.receiving
     try:
@@ -51,7 +49,7 @@ async def receive_pop3(held: Held) -> float:
         extra = {"tenant": held.tenant, "gateway": held.name}
         logger.warning("%s: nothing is fetched now: %s", held.name, error.message, extra=extra)
         return settings.pause_seconds
-    return settings.poll_seconds if finished else REOPEN_SECONDS
+    return settings.poll_seconds if finished else Soon(settings.poll_seconds)
 
 
 async def look_pop3(held: Held) -> bool:

@@ -28,7 +28,7 @@ from reconciler.service.supervisor.opening import Wish
 from reconciler.service.supervisor.pause import Pause
 from reconciler.service.supervisor.settings import SupervisorSettings
 from reconciler.service.supervisor.standing import Standing
-from reconciler.service.work import Held, Work
+from reconciler.service.work import Held, Soon, Work
 
 PATIENCE: Final = 3
 """So often in a row a server may be busy before the status says so: most are free again at once."""
@@ -206,8 +206,8 @@ class Keeper:
                 await door.close(wish, session)
             await self._ended(ended)
 
-    async def _hold(self, session: MailSession) -> float | SessionError:
-        """Work until the session ends: the seconds until the next one, or why it was lost."""
+    async def _hold(self, session: MailSession) -> float | Soon | SessionError:
+        """Work until the session ends: how long until the next one, or why it was lost."""
         loop, service = asyncio.get_running_loop(), self._ground.service
         opened_at = loop.time()
         held = Held(service, self.key.tenant, self.actual, session, self._another)
@@ -227,7 +227,7 @@ class Keeper:
             if loop.time() - opened_at >= self._ground.settings.stable:
                 self._back_off.reset()
 
-    async def _ended(self, ended: float | SessionError) -> None:
+    async def _ended(self, ended: float | Soon | SessionError) -> None:
         if isinstance(ended, SessionError):
             failure = ended.failure
             self.reconnects += 1
@@ -239,6 +239,8 @@ class Keeper:
                 self.standing.log(logging.WARNING, "session lost: %s", failure.message)
                 await self.standing.show(lost)
                 await self._back_off_for(Waiting.BACK_OFF)
+        elif isinstance(ended, Soon):
+            await self.pause.last(min(self._back_off.next(), ended.most), Waiting.PLANNED)
         else:
             self._back_off.reset()
             await self.pause.last(ended, Waiting.PLANNED)

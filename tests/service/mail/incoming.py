@@ -20,7 +20,7 @@ from reconciler.service.service import Service, ServiceSettings
 from reconciler.service.sessions import Deadlines, SessionError, SessionSettings, session_for
 from reconciler.service.sessions.base import MailSession
 from reconciler.service.store import Store
-from reconciler.service.work import Held
+from reconciler.service.work import Held, Soon
 from reconciler.service.writes import Asked, Writes
 
 TENANT = "acme"
@@ -142,7 +142,7 @@ class Desk:
         finally:
             await session.close()
 
-    async def work_once(self) -> float:
+    async def work_once(self) -> float | Soon:
         """Open a session and let the work have it until it ends."""
         async with self.session() as session:
             self.rounds += 1

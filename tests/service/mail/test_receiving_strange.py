@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model import Gateway, ReceiveFrom
+from reconciler.service.work import Soon
 from tests.rig.gateways import IMAP, NONE, PASSWORD, make_gateway
 from tests.rig.scripted import Peer, scripted
 from tests.service.mail.incoming import HASTY, QUICK, Desk, desk, mail
@@ -98,6 +99,21 @@ async def test_numbered_anew_in_the_middle_of_a_session(tmp_path: Path) -> None:
             await found.until_count(4)
             assert await found.subjects() == [*SUBJECTS, "Question 4"]
             assert found.rounds == 2
+
+
+async def test_numbered_anew_in_every_session(tmp_path: Path) -> None:
+    """G16: how soon the next is opened is left to whoever paces sessions."""
+    server = StrangeImap(three())
+
+    def told(peer: Peer, tag: bytes, text: str) -> None:
+        peer.say(numbered(9))
+        server.search(peer, tag, text)
+
+    server.answers["UID SEARCH"] = told
+    with scripted(server) as running:
+        async with strange_desk(running, tmp_path) as found:
+            for _ in range(3):
+                assert await found.work_once() == Soon(QUICK.poll_seconds)
 
 
 @pytest.mark.parametrize("restored", [False, True], ids=["dates kept", "dates of the restore"])

@@ -18,6 +18,8 @@ from reconciler.service.sessions import Deadlines, SessionSettings
 from reconciler.service.sessions.addresses import Address
 from reconciler.service.sessions.connecting import HEAD_START_SECONDS, first_connected
 from reconciler.service.supervisor import backoff
+from reconciler.service.supervisor.settings import SupervisorSettings
+from reconciler.service.work import Held, Soon
 from tests.rig.gateways import IMAP, NONE, make_gateway
 from tests.rig.scripted import Peer, Script, scripted
 from tests.service.supervisor.stage import (
@@ -29,6 +31,7 @@ from tests.service.supervisor.stage import (
     staged,
     until,
 )
+from tests.service.supervisor.virtual import SimulatedHost, mailbox, simulated, virtually
 
 SUCCEEDED, FAILED = StatusState.SUCCEEDED, StatusState.FAILED
 HASTY = ServiceSettings(
@@ -143,6 +146,32 @@ async def test_a_session_that_ends_in_any_way_is_opened_again(
             facts = stage.supervisor.facts(TENANT, "support")
             assert facts
             assert facts.reconnects >= 1
+
+
+def test_a_server_that_asks_for_another_session_each_time_keeps_nobody_busy(
+    memory_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G8: it is given one ever more slowly; one that served long enough is trusted again."""
+    monkeypatch.setattr(backoff, "BASE_SECONDS", 1.0)
+    seconds = [0.0]
+
+    async def ask_for_another(_: Held) -> Soon:
+        await asyncio.sleep(seconds[0])
+        return Soon(60)
+
+    async def main() -> None:
+        host = SimulatedHost()
+        async with simulated(memory_folder, host, ask_for_another) as stage:
+            await stage.create(*mailbox(1))
+            await asyncio.sleep(3600)
+            asked = len(host.connections)
+            assert 3600 / 60 <= asked < 3600 / 15
+            seconds[0] = SupervisorSettings().stable
+            await asyncio.sleep(3600)
+            apart = 3600 / (len(host.connections) - asked)
+            assert seconds[0] <= apart < seconds[0] + 15
+
+    virtually(main())
 
 
 async def test_the_system_looks_after_idle_connections_too(server: MailServer) -> None:
