@@ -1,6 +1,6 @@
 # Each command sets itself up: Python 3.11 or newer and make are all that a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench pictures lock clean
+.PHONY: help setup demo test lint format bench pictures pages docs lock clean
 python := .venv/bin/python
 
 help: ## show this list
@@ -32,9 +32,16 @@ bench: setup ## measure speed against peers; prints a table
 pictures: setup ## take the screenshots of the docs anew; needs Chromium and, to look as they do, Inter
 	@$(python) -m scripts.screenshots
 
+pages: setup ## write the pages of docs/ that are made from the program and its schemas anew
+	@$(python) -m scripts.reference_pages
+
+docs: setup ## build the site of docs/ into site/, and check every link of it
+	@FOR=docs sh scripts/setup
+	@$(python) -m scripts.site
+
 lock: setup ## pin the requirements anew (needs uv)
 	@$(python) scripts/lock.py
 
 clean: ## remove what make made; your .gateways/ folder stays
-	@rm -rf .venv bench/.peers bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv .venv-docs site bench/.peers bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,6 @@ _HERE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
 if not sys.flags.safe_path and sys.path[0] != _HERE:
     del sys.path[0]
 
-from reconciler.cli import main  # noqa: E402 - see above
+from reconciler.cli import program  # noqa: E402 - see above
 
-sys.exit(main())
+program()

@@ -331,6 +331,10 @@ class StatusState(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+CONNECTION_SUCCEEDED: Final = "Connection succeeded"
+"""The console's own words for a session that is up; no other status is documented."""
+
+
 class FailureKind(StrEnum):
     DNS = "dns"
     TCP = "tcp"
@@ -394,11 +398,13 @@ class Snapshot:
     """Everything a platform has, read at one moment, sorted by name.
 
     `supervised` says whether something keeps sessions alive between commands; where nothing does,
-    a gateway that is still connecting will stay so until it is rebuilt.
+    a gateway that is still connecting will stay so until it is rebuilt. `told` says that this is
+    what people told of it: there may be gateways of which nobody has told yet.
     """
 
     gateways: tuple[ActualGateway, ...]
     supervised: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,6 +573,81 @@ class Outcome:
     failure: Failure | None = None
     code: int = 0
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleField:
+    """What to put under one label of a console page.
+
+    `before` is what it shows until then, where that is known and not the same. A password stands as
+    the name of its secret, and never as a value.
+    """
+
+    field: str
+    label: str
+    value: str
+    before: str | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do in a console: where, what to press, and what to fill in.
+
+    `find` is the gateway to look for in the list. `button` is pressed to begin and `then` to end;
+    either may be none. `notes` say what the vendor's pages leave open. A step that `looks` ends
+    with the status that the console shows.
+    """
+
+    title: str
+    menu: tuple[str, ...]
+    find: str = ""
+    button: str = ""
+    tab: str = ""
+    fields: tuple[ConsoleField, ...] = ()
+    then: str = ""
+    notes: tuple[str, ...] = ()
+    looks: bool = False
+
+    @property
+    def secret(self) -> str | None:
+        """The secret whose password is to be typed in this step."""
+        return next((one.secret for one in self.fields if one.secret), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Runbook:
+    """One change as steps in a console; `recorded` are its fields that no console page has.
+
+    `digest` tells this change from every other one of the gateway.
+    """
+
+    change: Change
+    steps: tuple[Step, ...]
+    recorded: tuple[str, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A step of a change that was carried out by hand: who says so, and when.
+
+    `change` is the digest of its runbook; steps count from 1, and 0 of 0 stands for a change that
+    had none. `fields` are those of the step. With `changes` the whole change was carried out.
+    """
+
+    at: str
+    actor: str
+    commit: str | None
+    run: str
+    gateway: str
+    action: Action
+    change: str = ""
+    step: int = 0
+    steps: int = 0
+    title: str = ""
+    fields: tuple[str, ...] = ()
+    changes: tuple[FieldChange | SecretChange, ...] | None = None
 
 
 class RungState(StrEnum):

@@ -179,7 +179,7 @@ async def make_plan(
         owner=target.owner,
     )
     wanted = {one.gateway.name: one for one in chosen.desired}
-    ours = diff.Ours(target.owner, wish.adopting)
+    ours = diff.Ours(target.owner, wish.adopting, told=snapshot.told)
     changes = diff.diff(chosen.desired, chosen.actual, ours, supervised=snapshot.supervised)
     if wish.adopting:
         changes = diff.only_adopted(changes, wish.adopting)

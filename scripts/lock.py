@@ -22,7 +22,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-LOCKS: Final = {"runtime": (), "dev": ("--group", "dev")}
+LOCKS: Final = {
+    "runtime": ("pyproject.toml",),
+    "dev": ("pyproject.toml", "--group", "dev"),
+    "docs": ("--group", "docs"),  # for an environment without this project
+}
 HEADER: Final = "# made by `make lock` from pyproject.toml; requirements sha256:"
 PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -46,8 +50,8 @@ class Lock:
 
 def wanted(project: dict[str, Any], name: str) -> list[str]:
     """The requirements that one lock file is made from, as written."""
-    groups = project["dependency-groups"]["dev"] if name == "dev" else []
-    return [*project["project"]["dependencies"], *groups]
+    group = project["dependency-groups"].get(name, [])
+    return [*group] if name == "docs" else [*project["project"]["dependencies"], *group]
 
 
 def digest(project: dict[str, Any], name: str) -> str:
@@ -85,7 +89,7 @@ def write(project: dict[str, Any], name: str, *, upgrade: bool) -> None:
     path = ROOT / "requirements" / f"{name}.txt"
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     command += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
-    command += ["pyproject.toml", *LOCKS[name], "--output-file", str(path)]
+    command += [*LOCKS[name], "--output-file", str(path)]
     command += ["--upgrade"] if upgrade else []
     subprocess.run(command, cwd=ROOT, check=True)
     path.write_text(f"{HEADER}{digest(project, name)}\n{path.read_text()}")

@@ -49,6 +49,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.wire_mail": ("reconciler.messages",),
     "reconciler.wire_reading": ("reconciler.model",),
     "reconciler.declarations": ("reconciler.model", "reconciler.schemas"),
+    "reconciler.discovery": ("reconciler.model", "reconciler.schemas"),
     "reconciler.engine": ("reconciler.model", "reconciler.schemas", "reconciler.platforms"),
     "reconciler.report": ("reconciler.model", "reconciler.schemas", "reconciler.messages"),
     "reconciler.forges": ("reconciler.model",),

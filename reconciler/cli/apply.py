@@ -136,8 +136,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     saved, only what was reviewed is done: if the declarations or the platform have changed since,
     nothing is.
 
-    Ctrl-C starts no further change and lets those under way finish. Running apply again is always
-    safe: it does what remains.
+    Ctrl-C starts no further change and lets those under way finish; a second one leaves them.
+    Running apply again is always safe: it does what remains.
 
     \b
     Examples:
@@ -218,11 +218,15 @@ def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
 
 
 def _show(plan: Plan, settings: Settings, *, ask: bool) -> None:
-    """A plan that is asked about is shown; where the result is JSON, on standard error."""
+    """A plan that is asked about is shown; where the result is JSON, on standard error.
+
+    With -q one that nobody is asked about is not: what becomes of it is the result.
+    """
     from reconciler.report.plan import plan_text
 
     if not settings.json:
-        tell(render(plan, settings))
+        if ask or not settings.quiet:
+            tell(render(plan, settings))
     elif ask:
         notice(settings, plan_text(plan))
 
@@ -270,7 +274,7 @@ async def _carry_out(
     from reconciler.engine.apply import apply
 
     outcomes: list[Outcome] = []
-    with stop_on_signals(run.stop, lambda text: say(settings, text)):
+    with stop_on_signals(run.stop, run.give_up, lambda text: say(settings, text)):
         async for event in apply(plan, run):
             progress.show(event)
             if isinstance(event, Outcome):

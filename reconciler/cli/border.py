@@ -1,12 +1,14 @@
 """The outer border: whatever happens inside becomes one message and one exit code."""
 
+import io
+
 import click
 
 from reconciler.cli import streams
 from reconciler.cli.common import Settings, notice
 from reconciler.cli.root import root
 from reconciler.errors import ExitCode, GatewaysError, InvalidInput
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_lines
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -34,7 +36,9 @@ def _usage(error: click.ClickException, settings: Settings) -> int:
     if settings.log_format == "json":
         notice(settings, error.format_message(), "error")
     else:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        streams.note(log_lines(shown.getvalue().rstrip("\n")))
     return ExitCode.USAGE
 
 

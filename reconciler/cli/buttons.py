@@ -1,6 +1,5 @@
 """The two console buttons, Rebuild and Disconnect: exact names, no question asked."""
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from reconciler.cli.planning import nearest
 from reconciler.cli.streams import tell
 from reconciler.errors import ExitCode, GatewaysError, WrongUsage, gravest
 from reconciler.model import ActualGateway, StatusState
-from reconciler.report.safe import line
+from reconciler.report.safe import json_text, line
 
 if TYPE_CHECKING:
     from reconciler.platforms import Platform, Write
@@ -60,7 +59,7 @@ async def _press(settings: Settings, names: tuple[str, ...], button: Button) -> 
     finally:
         await platform.close()
     if settings.json:
-        tell(json.dumps(status_data(touched, target.owner), indent=2) + "\n")
+        tell(json_text(status_data(touched, target.owner)) + "\n")
     return gravest(codes)
 
 

@@ -1,7 +1,5 @@
 """gateways check."""
 
-import json
-
 import click
 
 from reconciler.cli.common import (
@@ -16,6 +14,7 @@ from reconciler.cli.planning import choose, stated_by
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode
 from reconciler.model import State
+from reconciler.report.safe import json_text
 
 
 @click.command("check")
@@ -51,7 +50,7 @@ def command(settings: Settings, names: tuple[str, ...], *, no_login: bool) -> in
     up_to = Phase.CAPABILITIES if no_login else Phase.LOGIN
     ladders = wait_for(climb_each([Ascent(one.gateway, one.password, up_to) for one in chosen]))
     if settings.json:
-        result(json.dumps(ladders_data(ladders), indent=2) + "\n")
+        result(json_text(ladders_data(ladders)) + "\n")
     else:
         result(ladders_text(ladders, settings.style()))
     failed = any(not ladder.reached_the_top for ladder in ladders)

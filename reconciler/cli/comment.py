@@ -1,6 +1,5 @@
 """gateways comment."""
 
-import json
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import click
 from reconciler.cli.common import Settings, global_options, pass_settings, say, wait_for
 from reconciler.cli.show import read_plan
 from reconciler.cli.streams import result
+from reconciler.report.safe import json_text
 
 
 @click.command("comment")
@@ -47,10 +47,14 @@ def command(  # noqa: PLR0913 - one parameter an option
     plan = from_text(read_plan(file), file.name)
     text = comment(plan)
     if only_print:
-        result(json.dumps({"body": text, "url": None}) + "\n" if settings.json else text)
+        result(
+            json_text({"body": text, "url": None}, indent=None) + "\n" if settings.json else text
+        )
         return 0
     place, token = discussion(os.environ, forge=forge, repository=repository, number=number)
     say(settings, f"commenting on {place.forge} {place.repository}, number {place.number}")
     url = wait_for(open_forge(place, token).put_comment(marker(plan.target), text))
-    result(json.dumps({"body": text, "url": url}) + "\n" if settings.json else f"{url}\n")
+    result(
+        json_text({"body": text, "url": url}, indent=None) + "\n" if settings.json else f"{url}\n"
+    )
     return 0

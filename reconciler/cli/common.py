@@ -13,6 +13,7 @@ import click
 from reconciler.cli.streams import note
 from reconciler.errors import WrongUsage
 from reconciler.model import Selection, Target
+from reconciler.report.safe import json_text, log_lines
 from reconciler.report.style import COLOUR, PLAIN, Style
 
 if TYPE_CHECKING:
@@ -187,9 +188,9 @@ def explain(settings: Settings, text: str) -> None:
 def notice(settings: Settings, text: str, level: str = "info") -> None:
     """A line on standard error in the form of --log-format."""
     if settings.log_format == "json":
-        import json
-
         from reconciler.clock import now, stamp
 
-        text = json.dumps({"at": stamp(now()), "level": level, "message": text})
-    note(text)
+        said = {"at": stamp(now()), "level": level, "message": text}
+        note(json_text(said, indent=None))
+    else:
+        note(log_lines(text))

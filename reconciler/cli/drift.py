@@ -1,6 +1,5 @@
 """gateways drift."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from reconciler.cli.planning import nearest, refuse_no_match, stated_by
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode, WrongUsage
 from reconciler.model import Happening, Target
+from reconciler.report.safe import json_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def command(settings: Settings, names: tuple[str, ...]) -> int:
         history_known=known,
     )
     if settings.json:
-        result(json.dumps(drift_data(report), indent=2) + "\n")
+        result(json_text(drift_data(report)) + "\n")
     else:
         result(drift_text(report, settings.style()))
     return ExitCode.CHANGES if drift else ExitCode.DONE

@@ -1,6 +1,5 @@
 """gateways dump."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,7 @@ from reconciler.cli.planning import choose
 from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
 from reconciler.model import ActualGateway, Cause, Certificate, Snapshot, StatusState, Target
-from reconciler.report.safe import line
+from reconciler.report.safe import json_text, line
 
 if TYPE_CHECKING:
     from reconciler.declarations.writer import Declaration
@@ -71,7 +70,7 @@ def command(settings: Settings, names: tuple[str, ...], *, out: Path | None, for
     if out:
         _write(out, declared, certificates, paths, settings)
     elif settings.json:
-        result(json.dumps(as_data(declared), indent=2) + "\n")
+        result(json_text(as_data(declared)) + "\n")
     else:
         _print(declared, target)
     _say_next(declared, gateways, target, settings)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reconciler.errors import ExitCode
+from reconciler.report.safe import log_line
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -31,7 +32,7 @@ _SEALED: Final = "mac"
 def main(files: Sequence[Path]) -> None:
     found = [fault for file in files if file.is_file() for fault in faults(file)]
     for fault in found:
-        click.echo(fault)
+        click.echo(log_line(fault))
     if found:
         click.echo("hint: sops encrypt --in-place FILE; if it was ever pushed, change the secret")
     sys.exit(ExitCode.INVALID if found else ExitCode.DONE)

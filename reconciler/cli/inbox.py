@@ -1,6 +1,5 @@
 """gateways inbox."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ from reconciler.cli.common import (
 from reconciler.cli.streams import pieces, result
 from reconciler.errors import ExitCode, NotThere, WrongUsage
 from reconciler.messages import InboxPage
-from reconciler.report.safe import line
+from reconciler.report.safe import json_text, line
 
 if TYPE_CHECKING:
     from reconciler.platforms import Mail
@@ -66,7 +65,7 @@ def _show(settings: Settings, page: InboxPage) -> None:
     from reconciler.report.inbox import inbox_data, inbox_text
 
     if settings.json:
-        result(json.dumps(inbox_data(page), indent=2) + "\n")
+        result(json_text(inbox_data(page)) + "\n")
         return
     result(inbox_text(page, settings.style()))
     say(settings, f"for what comes next: --after {page.cursor}")

@@ -1,6 +1,5 @@
 """What plan, show and apply share: limits, how a plan is printed, and what it ends with."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from reconciler.model import (
     PolicyChange,
     Target,
 )
+from reconciler.report.safe import json_text
 
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
@@ -174,7 +174,7 @@ def render(plan: Plan, settings: Settings) -> str:
         case "json":
             from reconciler.engine.planfile import to_data
 
-            return json.dumps(to_data(plan), indent=2) + "\n"
+            return json_text(to_data(plan)) + "\n"
         case "markdown":
             from reconciler.report.markdown import plan_markdown
 

@@ -11,6 +11,7 @@ from reconciler.cli.common import global_options
 # command: the module that holds it as `command`
 COMMANDS: Final = {
     "init": "reconciler.cli.init",
+    "new": "reconciler.cli.new",
     "validate": "reconciler.cli.validate",
     "check": "reconciler.cli.check",
     "plan": "reconciler.cli.plan",
@@ -50,6 +51,7 @@ Where several hold, the first of 130, 1, 10, 8, 3, 6, 5, 7, 9, 4, 2 is used.
 \b
 A first round:
   gateways init            make a project
+  gateways new             declare a mailbox: a form that tries every answer on the real server
   gateways validate        check every declaration, offline and without a key
   gateways plan            see what would change, and why
   gateways apply           do it, and wait until every gateway has connected

@@ -1,6 +1,5 @@
 """gateways send."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from reconciler.cli.common import (
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode, NotThere, WrongUsage
 from reconciler.messages import MessageKind, MessageState, SentMessage
+from reconciler.report.safe import json_text
 
 if TYPE_CHECKING:
     from reconciler.platforms import Mail
@@ -150,7 +150,7 @@ def _tell(settings: Settings, sent: SentMessage, *, kept: bool) -> None:
     from reconciler.report.sent import sent_data, sent_hint, sent_text
 
     if settings.json:
-        result(json.dumps(sent_data(sent), indent=2) + "\n")
+        result(json_text(sent_data(sent)) + "\n")
     else:
         result(sent_text(sent, settings.style()))
     hint = sent_hint(sent, kept=kept)

@@ -1,7 +1,5 @@
 """gateways status."""
 
-import json
-
 import click
 
 from reconciler.cli.common import (
@@ -15,6 +13,7 @@ from reconciler.cli.common import (
 from reconciler.cli.planning import choose
 from reconciler.cli.streams import result
 from reconciler.model import Snapshot
+from reconciler.report.safe import json_text
 
 
 @click.command("status")
@@ -46,7 +45,7 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
     known = {one.gateway.name: one for one in wait_for(read()).gateways}
     chosen = choose(known, names, settings, target)
     if settings.json:
-        result(json.dumps(status_data(chosen, target.owner), indent=2) + "\n")
+        result(json_text(status_data(chosen, target.owner)) + "\n")
     else:
         result(status_text(chosen, target.owner, settings.style()))
     return 0

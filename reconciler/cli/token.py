@@ -9,7 +9,7 @@ import click
 from reconciler.cli.common import Settings, global_options, pass_settings, say
 from reconciler.cli.streams import result, tell
 from reconciler.errors import ExitCode, WrongUsage
-from reconciler.report.safe import line
+from reconciler.report.safe import json_text, line
 
 if TYPE_CHECKING:
     from reconciler.service.access import TokenRow, Tokens
@@ -115,7 +115,7 @@ def listed(settings: Settings, *, database: str, tenant: str | None) -> int:
     connection.close()
     tokens = _data(rows, stamp(now()))
     if settings.json:
-        result(json.dumps({"format_version": "1.0", "tokens": tokens}, indent=2) + "\n")
+        result(json_text({"format_version": "1.0", "tokens": tokens}) + "\n")
     else:
         result(tokens_text(tokens, settings.style()))
     return ExitCode.DONE

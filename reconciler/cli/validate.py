@@ -1,6 +1,5 @@
 """gateways validate."""
 
-import json
 import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -19,6 +18,7 @@ from reconciler.cli.common import (
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode, InvalidInput, WrongUsage
 from reconciler.model import Problem, Severity, Target, gateway_of
+from reconciler.report.safe import json_text
 
 if TYPE_CHECKING:
     from reconciler.declarations.declared import Declared
@@ -93,14 +93,14 @@ def _render(judgement: "Judgement", settings: Settings) -> str:
 
     match settings.format:
         case "json":
-            return json.dumps(problems.judgement_data(judgement), indent=2) + "\n"
+            return json_text(problems.judgement_data(judgement)) + "\n"
         case "github":
             return problems.judgement_github(judgement)
         case "sarif":
             from reconciler import __version__
             from reconciler.report.sarif import judgement_sarif
 
-            return json.dumps(judgement_sarif(judgement, __version__), indent=2) + "\n"
+            return json_text(judgement_sarif(judgement, __version__)) + "\n"
         case "junit":
             from reconciler.report.junit import judgement_junit
 

@@ -93,7 +93,9 @@ def scalar(value: Any) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) and resolve(text) == text:
         return text
-    return '"' + "".join(map(_escaped, text)) + '"'
+    escaped = "".join(map(_escaped, text))
+    # a CI job's runner would obey ##[...] wherever it stands in a line
+    return '"' + escaped.replace("##", "#\\u0023") + '"'
 
 
 def _lines(declarations: Sequence[Declaration], heading: Sequence[str]) -> Iterator[str]:

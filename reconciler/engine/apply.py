@@ -39,6 +39,8 @@ STAGES: Final = (
 # did not carry out: each is tried for half a minute, and one that is gone would take hours.
 BREAKER: Final = 3
 
+LEFT: Final = "interrupted before it was finished: the next plan says what remains"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,7 +66,7 @@ class Run:
     """One apply: what it acts through, what it needs to know, and what it learns while it works.
 
     `before` is what the platform had when the plan was made. Once `stop` is set no new change
-    starts.
+    starts, and `give_up` leaves those that are under way.
     """
 
     platform: Platform
@@ -75,6 +77,8 @@ class Run:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     events: "asyncio.Queue[Started | Outcome | None]" = field(default_factory=asyncio.Queue)
     hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    under_way: set[asyncio.Task[Outcome]] = field(default_factory=set)
+    given_up: bool = False
     broken: int = 0
     unanswered: int = 0
 
@@ -93,6 +97,13 @@ class Run:
                 "run apply again once it does"
             )
         return ""
+
+    def give_up(self) -> None:
+        """Wait for nothing more; whether what is under way was written is not known then."""
+        self.stop.set()
+        self.given_up = True
+        for task in self.under_way:
+            task.cancel()
 
     def gateway(self, name: str) -> Gateway:
         return (self.desired.get(name) or self.before[name]).gateway
@@ -144,7 +155,20 @@ async def _work(run: Run, waiting: list[list[Change]]) -> None:
                     run.events.put_nowait(Outcome(change, Result.SKIPPED, reason))
                     continue
                 run.events.put_nowait(Started(change))
-                run.events.put_nowait(await _carry_out(run, change))
+                run.events.put_nowait(await _unless_given_up(run, change))
+
+
+async def _unless_given_up(run: Run, change: Change) -> Outcome:
+    task = asyncio.create_task(_carry_out(run, change))
+    run.under_way.add(task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not run.given_up:
+            raise
+        return Outcome(change, Result.FAILED, LEFT, code=ExitCode.INTERRUPTED)
+    finally:
+        run.under_way.discard(task)
 
 
 def _host(run: Run, change: Change) -> asyncio.Semaphore:
@@ -180,21 +204,35 @@ async def _carry_out(run: Run, change: Change) -> Outcome:
 async def _write(run: Run, change: Change) -> None:
     name = change.gateway
     write = Write(run.actor, f"{run.actor.run}:{change.action}:{name}", change.revision)
+    await put(run.platform, change, run.desired.get(name), write)
+
+
+async def put(
+    platform: Platform, change: Change, desired: DesiredGateway | None, write: Write
+) -> ActualGateway:
+    """The one write that a change stands for; what is no longer declared has no `desired`."""
     match change.action:
         case Action.CREATE:
-            await run.platform.create(run.desired[name], write)
+            return await platform.create(declared(change, desired), write)
         case Action.EDIT:
-            await run.platform.edit(run.desired[name], write, reconnect=change.reconnects)
+            reconnect = change.reconnects
+            return await platform.edit(declared(change, desired), write, reconnect=reconnect)
         case Action.REBUILD:
-            await run.platform.rebuild(name, write)
+            return await platform.rebuild(change.gateway, write)
         case Action.DISCONNECT:
-            await run.platform.disconnect(name, write, cause=_cause(run, change))
+            return await platform.disconnect(change.gateway, write, cause=_cause(desired))
         case Action.ADOPT:
-            await run.platform.adopt(run.desired[name], write)
+            return await platform.adopt(declared(change, desired), write)
 
 
-def _cause(run: Run, change: Change) -> Cause:
-    desired = run.desired.get(change.gateway)
+def declared(change: Change, desired: DesiredGateway | None) -> DesiredGateway:
+    """What is declared of the gateway of a change that makes it so. Raises LookupError."""
+    if desired is None:
+        raise LookupError(change.gateway)
+    return desired
+
+
+def _cause(desired: DesiredGateway | None) -> Cause:
     if desired is None:
         return Cause.UNDECLARED
     return Cause.DECLARED if desired.gateway.state is State.DISCONNECTED else Cause.WHEN_FAILED

@@ -24,10 +24,15 @@ from reconciler.model import (
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Whose gateways may be changed: those of `owner`, and those that are to be taken over."""
+    """Whose gateways may be changed: those of `owner`, and those that are to be taken over.
+
+    `told` says that the platform knows only what it was told, so that a gateway of which it does
+    not know may be taken over too.
+    """
 
     owner: str
     adopting: frozenset[str] = frozenset()
+    told: bool = False
 
 
 FieldChanges = tuple[FieldChange | SecretChange, ...]
@@ -93,7 +98,7 @@ def _difference(
     if desired is None:
         return _undeclared(actual, ours.owner) if actual else None
     if actual is None:
-        return _create(desired)
+        return _adopt_untold(desired) if _is_untold(desired, ours) else _create(desired)
     fields = _declared_fields(desired, actual)
     if actual.owner != ours.owner:
         return _not_ours(desired, actual, fields, ours)
@@ -166,6 +171,15 @@ def _create(desired: DesiredGateway) -> Change:
     if desired.gateway.state is State.DISCONNECTED:
         reason += "; declared disconnected, so no connection is made"
     return Change(desired.gateway.name, Action.CREATE, reason, tuple(fields), place=desired.place)
+
+
+def _is_untold(desired: DesiredGateway, ours: Ours) -> bool:
+    return ours.told and desired.gateway.name in ours.adopting
+
+
+def _adopt_untold(desired: DesiredGateway) -> Change:
+    reason = "to be taken over, as asked; until now nobody has told of it"
+    return replace(_create(desired), action=Action.ADOPT, reason=reason)
 
 
 def _not_ours(

@@ -17,6 +17,7 @@ from reconciler.model import (
     Happening,
     Snapshot,
     Target,
+    Tick,
 )
 
 HISTORY_KEPT: Final = 100
@@ -110,6 +111,35 @@ class Platform(ReadablePlatform, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TickedWrite(Write):
+    """A write that a person has carried out: stored in one stroke with the ticks of its last steps.
+
+    `shows` is the status that the console showed afterwards, in its own words; None where nobody
+    has looked.
+    """
+
+    ticks: tuple[Tick, ...] = ()
+    shows: str | None = None
+
+
+class ByHand(Platform, Protocol):
+    """A platform whose writes a person carries out, step by step, and this tool only notes."""
+
+    @property
+    def record(self) -> str:
+        """The file that holds what people said, as the project names it."""
+        ...
+
+    async def ticks(self) -> tuple[Tick, ...]:
+        """What was ticked, the latest last. Raises as `read` does."""
+        ...
+
+    async def tick(self, tick: Tick) -> None:
+        """Note a step of a change of which more is to be done; durable when this returns."""
+        ...
+
+
 class Mail(Protocol):
     """Sending and receiving through gateways, which a platform that holds sessions offers too."""
 
@@ -160,14 +190,13 @@ MailOpener = Callable[[Target, Path], Mail]
 PLATFORMS: Mapping[str, str] = {
     "embedded": "reconciler.platforms.embedded:open_platform",
     "http": "reconciler.platforms.http:open_platform",
+    "runbook": "reconciler.platforms.runbook:open_platform",
 }
+BY_HAND: Final = frozenset({"runbook"})
 MAIL: Mapping[str, str] = {
     "embedded": "reconciler.platforms.embedded_mail:open_mail",
     "http": "reconciler.platforms.http_mail:open_mail",
 }
-
-# what gateways.yaml accepts already, so that it need not change later
-_LATER: Final = frozenset({"runbook"})
 
 
 def open_platform(target: Target, root: Path) -> Platform:
@@ -178,6 +207,16 @@ def open_platform(target: Target, root: Path) -> Platform:
 def open_readable(target: Target, root: Path) -> ReadablePlatform:
     """Open the platform of a target for planning; an absent database reads as empty."""
     return cast(ReadablePlatform, _ReadOnly(_opener(target)(target, root)))
+
+
+def is_by_hand(target: Target) -> bool:
+    """Whether people carry out what is planned for a target."""
+    return target.platform in BY_HAND
+
+
+def open_by_hand(target: Target, root: Path) -> ByHand:
+    """Open the platform of a target that `is_by_hand`."""
+    return cast(ByHand, open_platform(target, root))
 
 
 def open_mail(target: Target, root: Path) -> Mail:
@@ -217,11 +256,6 @@ def _opener(target: Target) -> Opener:
     for entry in entry_points(group="gateways.platforms", name=target.platform):
         return cast(Opener, entry.load())
     named = f"{target.place}: platform {target.platform!r} of target {target.name!r}"
-    if target.platform in _LATER:
-        raise InvalidInput(
-            f"{named} is not in this version",
-            "use a target with platform: embedded or http; -t names it",
-        )
     raise InvalidInput(f"{named} is not known", "known platforms: " + ", ".join(sorted(PLATFORMS)))
 
 

@@ -17,6 +17,7 @@ from reconciler.model import (
 )
 from reconciler.report.plan import SYMBOLS, check_text, summary_text, value_text
 from reconciler.report.safe import markdown as md
+from reconciler.report.safe import marker_name
 
 MAX_LENGTH: Final = 60_000
 """Characters; GitHub refuses a comment of more than 65,536, and counts some of them twice."""
@@ -29,7 +30,7 @@ _DATE: Final = len("2026-11-22")
 
 def marker(target: str) -> str:
     """What the comment of a target begins with, so that it is found again and replaced."""
-    return f"<!-- gateways plan: {target} -->"
+    return f"<!-- gateways plan: {marker_name(target)} -->"
 
 
 def comment(plan: Plan, *, limit: int = MAX_LENGTH) -> str:
@@ -133,7 +134,7 @@ _TABLE: Final = (
 
 def _row(change: Change) -> str:
     state = "⛔" if change.blocked else f"`{SYMBOLS[change.action]}`"
-    expires = (change.certificate_expires or "")[:_DATE]
+    expires = md((change.certificate_expires or "")[:_DATE])
     found = check_text(change.check) if change.check else ""
     if change.check and change.check.state is CheckState.FAILS:
         found = f"**{md(found)}**"
@@ -207,8 +208,8 @@ def _foot(plan: Plan) -> Iterator[str]:
         commit = f" at commit {md(plan.git.commit[:10])}" + (" (dirty)" if plan.git.dirty else "")
     tool = f"gateways {md(plan.tool_version)}"
     yield (
-        f"Next: `gateways plan -t {plan.target} --out plan.json`, then after the merge "
-        f"`gateways apply -t {plan.target}`."
+        f"Next: <code>gateways plan -t {md(plan.target)} --out plan.json</code>, then after the "
+        f"merge <code>gateways apply -t {md(plan.target)}</code>."
     )
     yield f"<sub>{md(summary_text(plan))}{commit}, planned {md(plan.created_at)} by {tool}</sub>"
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from reconciler.model import FieldChange, Happening, SecretChange
 from reconciler.report.plan import value_text
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
 _SHOWN: Final = 10
@@ -78,9 +78,9 @@ def _lines(report: DriftReport, style: Style) -> Iterator[str]:
     for one in report.drift:
         yield ""
         yield style.action(f"  ! {line(one.gateway)}: {line(one.reason)}")
-        width = max((len(field.field) for field in one.fields), default=0)
+        width = max((len(log_line(field.field)) for field in one.fields), default=0)
         for field in one.fields:
-            yield f"      {field.field:<{width}}  {_field_text(field, style)}"
+            yield f"      {log_line(field.field):<{width}}  {_field_text(field, style)}"
         yield f"      {_by_text(one)}"
     if report.drift:
         yield ""

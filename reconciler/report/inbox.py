@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from reconciler.messages import InboxPage, ReceivedMessage
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
 _LONGEST_SENDER: Final = 40
@@ -54,7 +54,7 @@ def inbox_data(page: InboxPage) -> dict[str, Any]:
 
 def _row(message: ReceivedMessage) -> list[str]:
     return [
-        line(message.id),
+        log_line(message.id),
         line(message.received_at),
         _size(message.size),
         _cut(line(message.sender) or "-", _LONGEST_SENDER),

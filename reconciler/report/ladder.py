@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.model import Ladder, Rung, RungState
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Paint, Style
 
 
@@ -18,15 +18,15 @@ def ladders_data(ladders: Sequence[Ladder]) -> dict[str, Any]:
 
 def _lines(ladder: Ladder, style: Style) -> list[str]:
     verdict = style.good("ok") if ladder.reached_the_top else style.bad("failed")
-    lines = [f"{style.bold(line(ladder.gateway))}: {verdict}"]
+    lines = [f"{style.bold(log_line(ladder.gateway))}: {verdict}"]
     for rung in ladder.rungs:
         paint = _paint(rung.state, style)
         spent = f" ({rung.milliseconds} ms)" if rung.milliseconds else ""
-        text = f"  {rung.name:<12} {paint(f'{rung.state:<8}')} {line(rung.detail)}{spent}"
+        text = f"  {log_line(rung.name):<12} {paint(f'{rung.state:<8}')} {line(rung.detail)}{spent}"
         lines.append(text.rstrip())
     if ladder.failure:
         blame = f"field {ladder.failure.field}: " if ladder.failure.field else ""
-        lines.append(f"  {style.bad(blame + line(ladder.failure.message))}")
+        lines.append(f"  {style.bad(line(blame + ladder.failure.message))}")
         if ladder.failure.hint:
             lines.append(f"  hint: {line(ladder.failure.hint)}")
     return lines

@@ -1,12 +1,11 @@
 """What becomes of an apply: lines for people as it happens, JSON lines for programs."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from reconciler.model import Change, Outcome, Result
 from reconciler.report.plan import SYMBOLS
-from reconciler.report.safe import line
+from reconciler.report.safe import json_text, line
 from reconciler.report.style import PLAIN, Style
 
 
@@ -19,7 +18,7 @@ def outcome_text(outcome: Outcome, style: Style = PLAIN) -> str:
         return head
     failure = outcome.failure
     blame = f"{failure.kind}, field {failure.field}: " if failure and failure.field else ""
-    text = f"{head}: {blame}{line(outcome.message)}"
+    text = f"{head}: {line(blame + outcome.message)}"
     return f"{text}\n      hint: {line(outcome.hint)}" if outcome.hint else text
 
 
@@ -75,7 +74,7 @@ def summary_data(outcomes: Sequence[Outcome], at: str) -> dict[str, Any]:
 
 
 def json_line(data: dict[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=True)
+    return json_text(data, indent=None)
 
 
 def _count(outcomes: Sequence[Outcome], result: Result) -> int:

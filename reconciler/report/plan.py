@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from reconciler.model import Action, Change, Check, CheckState, FieldChange, Plan, SecretChange
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
 SYMBOLS: Final = {
@@ -41,11 +41,15 @@ def value_text(value: Any) -> str:
 
 def check_text(check: Check) -> str:
     """What trying the connection found, on one line."""
-    note = f"; {line(check.note)}" if check.note else ""
+    return line(_check_text(check))
+
+
+def _check_text(check: Check) -> str:
+    note = f"; {check.note}" if check.note else ""
     if check.failure:
         blame = f", field {check.failure.field}" if check.failure.field else ""
         again = "; it does not work now either" if check.before is CheckState.FAILS else ""
-        failed = f"{check.state} ({check.failure.kind}{blame}): {line(check.failure.message)}"
+        failed = f"{check.state} ({check.failure.kind}{blame}): {check.failure.message}"
         return failed + again + note
     if check.state is CheckState.UNKNOWN:
         return f"{check.state}{note}"
@@ -83,7 +87,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     commit = ""
     if plan.git and plan.git.commit:
         dirty = ", with uncommitted changes" if plan.git.dirty else ""
-        commit = f" at {plan.git.commit[:10]}{dirty}"
+        commit = f" at {line(plan.git.commit[:10])}{dirty}"
     yield style.bold(f"Plan for target {line(plan.target)} ({line(plan.platform)}){commit}")
     for reason in plan.blocked:
         yield style.bad(f"BLOCKED: {line(reason)}")
@@ -100,7 +104,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
         yield ""
         yield style.dim("Foreign, never touched: " + line(", ".join(plan.foreign)))
     yield ""
-    yield style.bold(summary_text(plan))
+    yield style.bold(line(summary_text(plan)))
 
 
 def _policy_lines(plan: Plan, style: Style) -> Iterator[str]:
@@ -109,7 +113,7 @@ def _policy_lines(plan: Plan, style: Style) -> Iterator[str]:
         kept = f"Policy is that of {line(plan.policy_from)}; this tree would change it"
         yield style.caution(kept)
         for one in plan.policy:
-            yield f"  {one.setting}: {line(one.policy)} -> {line(one.tree)}"
+            yield f"  {log_line(one.setting)}: {line(one.policy)} -> {line(one.tree)}"
 
 
 def _change_lines(change: Change, style: Style) -> Iterator[str]:
@@ -122,11 +126,11 @@ def _change_lines(change: Change, style: Style) -> Iterator[str]:
     if change.check:
         text = f"      check: {check_text(change.check)}"
         yield style.bad(text) if change.check.state is CheckState.FAILS else text
-    width = max((len(one.field) for one in change.fields), default=0)
+    width = max((len(log_line(one.field)) for one in change.fields), default=0)
     for one in change.fields:
-        yield f"      {one.field:<{width}}  {_field_text(change.action, one, style)}"
+        yield f"      {log_line(one.field):<{width}}  {_field_text(change.action, one, style)}"
     for warned in change.warnings:
-        yield style.caution(f"      warning[{warned.rule}]: {line(warned.message)}")
+        yield style.caution(f"      warning[{line(warned.rule)}]: {line(warned.message)}")
 
 
 def _field_text(action: Action, one: FieldChange | SecretChange, style: Style) -> str:

@@ -24,7 +24,7 @@ class Judgement:
 def problem_text(problem: Problem, style: Style = PLAIN) -> str:
     """`file:line:column: severity[rule]: message`, and the hint below it."""
     paint = style.bad if problem.severity is Severity.ERROR else style.caution
-    head = f"{problem.severity}[{problem.rule}]"
+    head = f"{problem.severity}[{line(problem.rule)}]"
     place = log_line(str(problem.place))
     text = f"{style.bold(place)}: {paint(head)}: {line(problem.message)}"
     return f"{text}\n  hint: {line(problem.hint)}" if problem.hint else text

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from reconciler.model import Problem, Severity
 from reconciler.report.problems import Judgement
-from reconciler.report.safe import line
+from reconciler.report.safe import line, sarif_message
 
 VERSION: Final = "2.1.0"
 _ROOT: Final = "PROJECT"
@@ -38,7 +38,7 @@ def judgement_sarif(judgement: Judgement, tool_version: str) -> dict[str, Any]:
 
 
 def _result(problem: Problem, rule: int) -> dict[str, Any]:
-    text = line(problem.message) + (f" ({line(problem.hint)})" if problem.hint else "")
+    text = sarif_message(problem.message + (f" ({problem.hint})" if problem.hint else ""))
     return {
         "ruleId": problem.rule,
         "ruleIndex": rule,

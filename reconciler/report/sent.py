@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from reconciler.messages import MessageState, RecipientState, SentMessage
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Paint, Style
 
 _HINTS: Final = {
@@ -18,11 +18,11 @@ _HINTS: Final = {
 def sent_text(sent: SentMessage, style: Style = PLAIN) -> str:
     """One line for the message, and one for each recipient that it has not been sent to."""
     paint = _paint(sent.state, style)
-    lines = [f"{line(sent.gateway)}: {paint(sent.state.value)}  {style.dim(line(sent.id))}"]
+    lines = [f"{log_line(sent.gateway)}: {paint(sent.state.value)}  {style.dim(line(sent.id))}"]
     for one in sent.recipients:
         if one.state is not RecipientState.SENT:
             said = f": {line(one.answer)}" if one.answer else ""
-            lines.append(f"  {line(one.address)}: {one.state.value}{said}")
+            lines.append(f"  {log_line(one.address)}: {one.state.value}{said}")
     return "\n".join(lines) + "\n"
 
 

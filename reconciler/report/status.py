@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reconciler.model import ActualGateway, Status, StatusState
+from reconciler.model import CONNECTION_SUCCEEDED, ActualGateway, Status, StatusState
 from reconciler.report.safe import line
 from reconciler.report.style import PLAIN, Style
 
 # the console's own word for a session that is up (page: Configuring the Email Channel)
-CONSOLE_WORDS: Final = {StatusState.SUCCEEDED: "Connection succeeded"}
+CONSOLE_WORDS: Final = {StatusState.SUCCEEDED: CONNECTION_SUCCEEDED}
 
 
 def status_text(gateways: Sequence[ActualGateway], owner: str, style: Style = PLAIN) -> str:

@@ -52,7 +52,14 @@ class Batches:
         self._committing: asyncio.Task[None] | None = None
         self._opened: sqlite3.Connection | None = None
         self._failed: Unsound | None = None
+        self._began: float | None = None
         self._closed = False
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds for which the thread has been at its job; 0 where it has none."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run a job on the thread that writes nothing, or minds its transactions itself.
@@ -162,7 +169,15 @@ class Batches:
             self._failed = error
 
     async def _on_thread(self, job: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, job)
+
+    def _timed(self, job: Callable[[], T]) -> T:
+        """Run on the thread: a job goes on even if whoever waits for it is cancelled."""
+        self._began = time.monotonic()
+        try:
+            return job()
+        finally:
+            self._began = None
 
     def _end(self, connection: sqlite3.Connection, how: str) -> None:
         with translated(self._path):

@@ -116,6 +116,11 @@ class Service:
         with self._watched():
             return await self._batches.write(lambda: job(self._fenced()))
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds for which the database has been at what it does now; 0 where it does nothing."""
+        return self._batches.busy_for
+
     def sealed(self, connection: sqlite3.Connection) -> str:
         """Why no password can be opened now, or nothing: without its key a service only shows."""
         try:

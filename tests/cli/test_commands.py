@@ -346,6 +346,20 @@ def test_check_copies_a_refusal_to_all_that_share_the_credential(world: World) -
     assert world.run("check", "--only", "nothing").code == 64
 
 
+def test_quiet_leaves_the_results(world: World) -> None:
+    """The result of plan is the plan; of apply it is what became of each change."""
+    world.declare({"a": world.gateway()})
+    assert "Plan for target" in world.run("plan", "-q").out
+    code, shown = world.on_terminal("apply", "-q", answer="n\n")
+    assert code == 0
+    assert "+ create a" in shown, "nobody agrees to what is not shown"
+    for before in (["-q", "apply"], ["apply", "-q"]):
+        ran = world.run(*before, "--yes")
+        assert (ran.code, ran.err) == (0, "")
+        assert "Plan for target" not in ran.out
+    assert ran.out == "0 done, 0 failed, 0 skipped\n"
+
+
 @pytest.mark.parametrize("answer", ["n\n", "y\n", None])
 def test_apply_asks_and_ctrl_c_is_heard_at_the_question(world: World, answer: str | None) -> None:
     world.declare({"a": world.gateway()})

@@ -97,6 +97,7 @@ def test_a_second_document_is_judged_too(tmp_path: Path) -> None:
         "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n",
         "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nMIIE\n",
     ],
+    ids=["age", "pkcs8", "rsa", "openssh"],
 )
 def test_private_keys_are_refused_anywhere(tmp_path: Path, name: str, text: str) -> None:
     code, output = judge(tmp_path / name, f"# a comment\n{text}")

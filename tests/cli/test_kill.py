@@ -1,10 +1,15 @@
 """Killed at any write, one more run converges: nothing lost, nothing made twice."""
 
+import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,6 +112,67 @@ def test_interrupt_finishes_what_is_under_way_and_says_130(half_way: World) -> N
     assert "Traceback" not in err
     assert world.apply("--max-disconnects", "2").code == 0, "the lock is free, the rest is done"
     assert world.changes() == []
+
+
+@contextmanager
+def hanging(world: World) -> "Iterator[subprocess.Popen[str]]":
+    """An apply that waits for a server which never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world.declare({"stuck": world.gateway(port=silent.getsockname()[1])})
+        process = subprocess.Popen(
+            world.command("apply", "--yes", "--format", "json"),
+            cwd=world.root,
+            env=world.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                if "change_start" in line:
+                    break
+            with silent.accept()[0] as contact:
+                contact.recv(1)
+                yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _said(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stderr
+    assert any(word in line for line in process.stderr)
+
+
+def test_a_second_interrupt_leaves_what_is_under_way_and_says_which(world: World) -> None:
+    """P6: what was written stays, and the lock is free at once."""
+    with hanging(world) as process:
+        process.send_signal(signal.SIGINT)
+        _said(process, "interrupted: changes under way are finished")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "stopping now" in err
+    failed, summary = (json.loads(line) for line in out.splitlines()[-2:])
+    assert (failed["type"], failed["gateway"]) == ("change_failed", "stuck")
+    assert "interrupted before it was finished" in failed["message"]
+    assert (summary["done"], summary["failed"]) == (0, 1)
+    assert world.changes() == [("stuck", "rebuild", "planned")]
+    again = world.apply("--timeout", "0.1")
+    assert again.code == 9, "the lock is free; the server is as silent as before"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01, 0.1])
+def test_interrupts_in_quick_succession_end_with_130(world: World, pause: float) -> None:
+    """P6: whatever it is at, and however impatient somebody is."""
+    with hanging(world) as process:
+        for _ in range(20):
+            process.send_signal(signal.SIGINT)
+            time.sleep(pause)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.interop("strace")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from demo.mailserver import Faults, MailServer
 from reconciler.engine import diff, guard
-from reconciler.engine.apply import BREAKER, Options, Run, apply, exit_code
+from reconciler.engine.apply import BREAKER, LEFT, Options, Run, apply, exit_code
 from reconciler.errors import ExitCode
 from reconciler.model import (
     Action,
@@ -218,6 +218,30 @@ async def test_stop_finishes_what_is_under_way_and_skips_the_rest() -> None:
         assert snapshot.gateways == ()
         _, outcomes, _ = await here.apply(desired)
         assert [one.result for one in outcomes] == [Result.DONE] * 3
+
+
+async def test_who_gives_up_waits_for_nothing() -> None:
+    """P6: what is under way is left, and named; the rest has not begun."""
+    async with world() as here:
+        here.server.faults = Faults(silent=True)
+        desired = [here.gateway(name) for name in "abc"]
+        plan, _ = await here.plan(desired, Limits())
+        async with here.platform() as platform:
+            wanted = {one.gateway.name: one for one in desired}
+            run = Run(platform, wanted, {}, ACTOR, Options(parallel=1))
+            outcomes = []
+            async with asyncio.timeout(10):
+                async for event in apply(plan, run):
+                    if isinstance(event, Outcome):
+                        outcomes.append(event)
+                    else:
+                        asyncio.get_running_loop().call_later(0.2, run.give_up)
+        assert [(one.result, one.message) for one in outcomes] == [
+            (Result.FAILED, LEFT),
+            *[(Result.SKIPPED, "not started: interrupted")] * 2,
+        ]
+        assert not run.under_way
+        assert exit_code(plan, outcomes, interrupted=True) is ExitCode.INTERRUPTED
 
 
 async def test_a_gateway_that_moved_on_is_refused_and_the_others_are_done() -> None:

@@ -22,14 +22,7 @@ class ForgeServer:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/user", self._user)
-        app.router.add_get("/repos/example/mail/issues/7/comments", self._list)
-        app.router.add_post("/repos/example/mail/issues/7/comments", self._add)
-        app.router.add_patch("/repos/example/mail/issues/comments/{id}", self._replace)
-        app.router.add_get("/projects/example%2Fmail/merge_requests/7", self._request)
-        app.router.add_get("/projects/example%2Fmail/merge_requests/7/notes", self._list)
-        app.router.add_post("/projects/example%2Fmail/merge_requests/7/notes", self._add)
-        app.router.add_put("/projects/example%2Fmail/merge_requests/7/notes/{id}", self._replace)
+        self.routes(app.router)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -39,6 +32,16 @@ class ForgeServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+
+    def routes(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/user", self._user)
+        router.add_get("/repos/example/mail/issues/7/comments", self._list)
+        router.add_post("/repos/example/mail/issues/7/comments", self._add)
+        router.add_patch("/repos/example/mail/issues/comments/{id}", self._replace)
+        router.add_get("/projects/example%2Fmail/merge_requests/7", self._request)
+        router.add_get("/projects/example%2Fmail/merge_requests/7/notes", self._list)
+        router.add_post("/projects/example%2Fmail/merge_requests/7/notes", self._add)
+        router.add_put("/projects/example%2Fmail/merge_requests/7/notes/{id}", self._replace)
 
     def add(self, body: str, author: str, kind: str = "User") -> None:
         number = len(self.comments) + 1

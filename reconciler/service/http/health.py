@@ -26,7 +26,6 @@ class Health:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._alive = _Fresh(lambda: alive(site.service))
         self._ready = _Fresh(self._readiness)
         self._metrics = _Fresh(self._exposition)
 
@@ -38,7 +37,7 @@ class Health:
         )
 
     async def healthz(self, _request: web.Request, _site: Site) -> web.StreamResponse:
-        fine = await self._alive.get()
+        fine = alive(self._site.service)
         return _told("alive" if fine else "stuck", fine=fine)
 
     async def readyz(self, _request: web.Request, _site: Site) -> web.StreamResponse:

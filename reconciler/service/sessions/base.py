@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from reconciler.model import EncryptionMode, FailureKind, Gateway, Secret
+from reconciler.model import Certificate, EncryptionMode, FailureKind, Gateway, Secret
 from reconciler.service.sessions import SessionError, SessionSettings
 from reconciler.service.sessions.failures import fail, looks_like_tls, quoted, shorten
 from reconciler.service.sessions.sasl import Credentials, credentials_of, masked
@@ -107,6 +107,25 @@ class MailSession(ABC):
             case Phase.LOGIN:
                 return await self._log_in()
 
+    async def show(self, context: ssl.SSLContext, anchor: Certificate) -> tuple[bytes, ...]:
+        """Connect, encrypt by a context of the caller's, and be greeted; the server's certificates.
+
+        For a look at a server before anything is declared: nothing secret may follow, only `close`.
+        `anchor` names what the context trusts.
+
+        Raises:
+            SessionError: there is no such server; `close` is left to the caller.
+
+        """
+        async with self.overall():
+            await self.enter(Phase.DNS)
+            await self.enter(Phase.TCP)
+            if self.gateway.encryption_mode is not EncryptionMode.NONE:
+                await self._start_tls(context, anchor)
+            if not self._greeted:
+                await self._greet()
+        return self.wire.certificates
+
     async def close(self) -> None:
         try:
             if self._greeted and self.wire.usable:
@@ -130,11 +149,14 @@ class MailSession(ABC):
             raise fail(
                 FailureKind.TLS, "certificate_file", f"{anchor.file} holds no usable certificate"
             ) from None
-        if mode is EncryptionMode.STARTTLS:
+        return Passed(await self._start_tls(context, anchor))
+
+    async def _start_tls(self, context: ssl.SSLContext, anchor: Certificate) -> str:
+        if self.gateway.encryption_mode is EncryptionMode.STARTTLS:
             await self._greet()
             await self._learn()
             await self._request_tls()
-        return Passed(await self.wire.start_tls(context, anchor))
+        return await self.wire.start_tls(context, anchor)
 
     async def _discover(self) -> Passed:
         if not self._greeted:

@@ -156,7 +156,8 @@ def _expired(where: str, anchor: Certificate) -> SessionError:
     from cryptography import x509  # noqa: PLC0415  # only a failure pays for it
 
     moment = now()
-    for certificate in x509.load_pem_x509_certificates(anchor.pem.encode()):
+    anchors = x509.load_pem_x509_certificates(anchor.pem.encode()) if anchor.pem else ()
+    for certificate in anchors:
         if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             return fail(
                 FailureKind.TLS,

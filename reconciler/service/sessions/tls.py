@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 RECORD: Final = 16 * 1024  # the longest TLS record (RFC 8446 5.1)
 
@@ -83,9 +83,31 @@ class TlsLayer:
         return self._tls.version() or ""
 
     @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The server's chain as DER, its own first: verified up to the anchor, else as it was sent.
+
+        Python has a public method for it from 3.13 on, and the same one under another name before;
+        where it has neither, the server's own certificate is all there is.
+        """
+        verified = self._tls.context.verify_mode is ssl.CERT_REQUIRED
+        name = "get_verified_chain" if verified else "get_unverified_chain"
+        for holder in (self._tls, getattr(self._tls, "_sslobj", None)):
+            if method := getattr(holder, name, None):
+                return tuple(map(_der, method()))
+        own = self._tls.getpeercert(binary_form=True)
+        return (own,) if own else ()
+
+    @property
     def not_after(self) -> datetime:
         """When the server's certificate expires."""
         certificate = self._tls.getpeercert() or {}
         return datetime.fromtimestamp(
             ssl.cert_time_to_seconds(str(certificate["notAfter"])), tz=UTC
         )
+
+
+def _der(certificate: Any) -> bytes:
+    """Bytes from 3.13 on, and an object that gives PEM before."""
+    if isinstance(certificate, bytes):
+        return certificate
+    return ssl.PEM_cert_to_DER_cert(certificate.public_bytes())

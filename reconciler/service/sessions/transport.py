@@ -149,6 +149,11 @@ class Wire:
         return self._tls.not_after if self._tls else None
 
     @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """What the server showed, as DER, its own first; nothing without encryption."""
+        return self._tls.certificates if self._tls else ()
+
+    @property
     def local_address(self) -> str:
         return str(self._socket.getsockname()[0]) if self._socket else ""
 

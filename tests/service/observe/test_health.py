@@ -3,17 +3,20 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.service.database import BUSY_SECONDS
 from reconciler.service.http.contract import errors
 from reconciler.service.http.health import Health
 from reconciler.service.observe import health
 from reconciler.service.supervisor.supervisor import Supervisor
 from tests.service.fleet import create, far_away
 from tests.service.running import Running, running
+from tests.service.supervisor.stage import until
 
 
 async def ready(run: Running) -> tuple[int, dict[str, Any]]:
@@ -63,7 +66,7 @@ async def test_sealed(tmp_path: Path) -> None:
     (tmp_path / "platform.db.key").rename(tmp_path / "away.key")
     async with running(tmp_path) as run:
         status, told = await ready(run)
-        assert await health.alive(run.site.service)
+        assert health.alive(run.site.service)
     assert (status, told["checks"]["vault"]) == (503, "sealed")
     assert str(tmp_path) not in str(told)
 
@@ -78,7 +81,7 @@ async def test_a_database_that_cannot_be_written(
         other.execute("BEGIN EXCLUSIVE")
         status, told = await ready(run)
         assert (status, told["checks"]["database"]) == (503, "cannot be written")
-        assert await health.alive(run.site.service)
+        assert health.alive(run.site.service)
         text = (await Health(run.site)._exposition()).decode()
         assert "\ngateways_database_up 0.0\n" in text
         other.close()
@@ -89,20 +92,37 @@ async def test_a_database_that_cannot_be_written(
 async def test_a_writer_that_hangs_is_not_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "DEADLINE", 0.05)
+    """Also where whoever waited for it has given up."""
+    monkeypatch.setattr(health, "STUCK_SECONDS", 0.05)
     async with running(tmp_path) as run:
-        hanging = asyncio.Event()
-        async with run.site.service._batches._turn:
-            assert not await health.alive(run.site.service)
-            hanging.set()
-        assert await health.alive(run.site.service)
+        service, goes_on = run.site.service, threading.Event()
+        hanging = asyncio.create_task(service.ask(lambda _: goes_on.wait(20)))
+        await until(lambda: not health.alive(service))
+        hanging.cancel()
+        await asyncio.wait([hanging])
+        async with run.http.get("/healthz") as answer:
+            assert (answer.status, await answer.json()) == (503, {"status": "stuck"})
+        goes_on.set()
+        await until(lambda: health.alive(service))
+
+
+async def test_alive_is_said_at_once_while_the_database_is_locked(tmp_path: Path) -> None:
+    """G26: and costs no write."""
+    async with running(tmp_path) as run:
+        before = count_of_commits(run)
+        other = sqlite3.connect(tmp_path / "platform.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        async with asyncio.timeout(BUSY_SECONDS / 2), run.http.get("/healthz") as answer:
+            assert (answer.status, await answer.json()) == (200, {"status": "alive"})
+        other.close()
+        assert count_of_commits(run) == before
 
 
 async def test_a_failed_disk_is_not_alive(tmp_path: Path) -> None:
     """G25: what was said to be stored may not be, and only a new process looks anew."""
     async with running(tmp_path) as run:
         run.site.service.fatal.set()
-        assert not await health.alive(run.site.service)
+        assert not health.alive(run.site.service)
 
 
 async def test_asking_often_costs_one_write(tmp_path: Path) -> None:

@@ -1,0 +1,309 @@
+"""A console that has no API: people do what is planned, and a record in git holds what they said.
+
+Nothing here connects to anything. What a gateway's status is, and that a step was done, is what
+somebody said; nobody else can know.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from reconciler.clock import Clock, now, stamp
+from reconciler.errors import AlreadyThere, Blocked, InvalidInput, NotOurs, NotThere, RevisionMoved
+from reconciler.model import (
+    CONNECTION_FIELDS,
+    CONNECTION_SUCCEEDED,
+    PASSWORD_FIELD,
+    Action,
+    Actor,
+    ActualGateway,
+    Cause,
+    DesiredGateway,
+    Failure,
+    FailureKind,
+    FieldChange,
+    Gateway,
+    Happening,
+    SecretChange,
+    SecretState,
+    Snapshot,
+    State,
+    Status,
+    StatusState,
+    Target,
+    Tick,
+)
+from reconciler.platforms import HISTORY_KEPT, Platform, TickedWrite, Write
+from reconciler.platforms.runbook_lock import RecordLock
+from reconciler.platforms.runbook_record import Record, RecordFile
+
+FieldChanges = tuple[FieldChange | SecretChange, ...]
+
+_UNREAD: Final = (StatusState.CONNECTING, StatusState.SUCCEEDED, StatusState.FAILED)
+
+
+def open_platform(target: Target, root: Path) -> Platform:
+    """The platform of a runbook target; nothing is read or made before it is used."""
+    if target.record is None:
+        raise InvalidInput(f"{target.place}: target {target.name!r} has no record")
+    return RunbookPlatform(root, target.record, target.owner)
+
+
+class RunbookPlatform:
+    """The gateways of one record, `record` in the folder `root`."""
+
+    def __init__(self, root: Path, record: str, owner: str, *, clock: Clock = now) -> None:
+        self.record = record
+        self._file = RecordFile(root, record)
+        self._lock = RecordLock(root, record, clock)
+        self._owner = owner
+        self._clock = clock
+
+    async def read(self, *, refresh: bool = False) -> Snapshot:
+        gateways = self._file.read().gateways
+        ordered = tuple(gateways[name] for name in sorted(gateways))
+        return Snapshot(ordered, supervised=True, told=True)
+
+    async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
+        found: dict[str, list[Happening]] = {}
+        for tick in self._file.read().ticks:
+            if tick.changes is not None and tick.gateway in names:
+                found.setdefault(tick.gateway, []).append(_happening(tick, tick.changes))
+        return {name: tuple(found[name][-HISTORY_KEPT:]) for name in sorted(found)}
+
+    async def ticks(self) -> tuple[Tick, ...]:
+        return self._file.read().ticks
+
+    async def tick(self, tick: Tick) -> None:
+        with self._lock.write():
+            record = self._file.read()
+            self._file.write(replace(record, ticks=(*record.ticks, tick)))
+
+    async def create(self, desired: DesiredGateway, write: Write) -> ActualGateway:
+        name = desired.gateway.name
+
+        def made(before: ActualGateway | None) -> ActualGateway:
+            if before:
+                raise AlreadyThere(f"gateway {name!r} is in the record already", "make a new plan")
+            return self._as_desired(desired, None, self._begin(desired.gateway, write.actor))
+
+        return self._store(name, Action.CREATE, write, made)
+
+    async def edit(
+        self, desired: DesiredGateway, write: Write, *, reconnect: bool
+    ) -> ActualGateway:
+        def edited(before: ActualGateway | None) -> ActualGateway:
+            actual = self._ours(desired.gateway.name, before, write)
+            status = self._after_edit(actual, desired.gateway, write.actor, reconnect=reconnect)
+            return self._as_desired(desired, actual, status)
+
+        return self._store(desired.gateway.name, Action.EDIT, write, edited)
+
+    async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
+        def rebuilt(before: ActualGateway | None) -> ActualGateway:
+            return replace(_at_revision(name, before, write), status=self._not_seen(write.actor))
+
+        return self._store(name, Action.REBUILD, write, rebuilt)
+
+    async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
+        def disconnected(before: ActualGateway | None) -> ActualGateway:
+            if cause is Cause.BY_HAND:
+                actual = _at_revision(name, before, write)
+            else:
+                actual = self._ours(name, before, write)
+            gateway = actual.gateway
+            if cause is Cause.DECLARED:
+                gateway = replace(gateway, state=State.DISCONNECTED)
+            status = self._disconnected(cause, write.actor)
+            after = replace(actual, gateway=gateway, applied=gateway, status=status)
+            if cause is Cause.UNDECLARED:
+                return replace(after, fingerprint=None, has_password=False)
+            return after
+
+        return self._store(name, Action.DISCONNECT, write, disconnected)
+
+    async def adopt(self, desired: DesiredGateway, write: Write) -> ActualGateway:
+        """Make a gateway ours, be it in the record or so far in the console only."""
+        name = desired.gateway.name
+
+        def adopted(before: ActualGateway | None) -> ActualGateway:
+            if before is None and write.revision is None:
+                return self._as_desired(desired, None, self._begin(desired.gateway, write.actor))
+            actual = _at_revision(name, before, write)
+            anew = _connects_anew(actual, desired)
+            status = self._after_edit(actual, desired.gateway, write.actor, reconnect=anew)
+            return self._as_desired(desired, actual, status)
+
+        return self._store(name, Action.ADOPT, write, adopted)
+
+    async def settle(self, name: str, *, seconds: float) -> ActualGateway:
+        """The gateway as it was told: there is nothing to wait for."""
+        actual = self._file.read().gateways.get(name)
+        if actual is None:
+            raise _not_there(name)
+        return actual
+
+    def lock(self, actor: Actor, *, seconds: float) -> AbstractAsyncContextManager[None]:
+        return self._lock.apply(actor, seconds=seconds)
+
+    async def close(self) -> None:
+        pass
+
+    def _store(
+        self,
+        name: str,
+        action: Action,
+        write: Write,
+        carry_out: Callable[[ActualGateway | None], ActualGateway],
+    ) -> ActualGateway:
+        """The gateway and the ticks that made it so, in one stroke."""
+        with self._lock.write():
+            record = self._file.read()
+            before = record.gateways.get(name)
+            after = carry_out(before)
+            revision = str(int(before.revision) + 1) if before else "1"
+            after = self._shown(replace(after, revision=revision), write)
+            ticks = self._ticks(name, action, write, _changes(before, after))
+            kept = _kept((*record.ticks, *ticks), name)
+            self._file.write(Record({**record.gateways, name: after}, kept))
+            return after
+
+    def _ticks(
+        self, name: str, action: Action, write: Write, changes: FieldChanges
+    ) -> tuple[Tick, ...]:
+        """Those of the write; the last one says what became of the gateway."""
+        ticks = write.ticks if isinstance(write, TickedWrite) else ()
+        if not ticks:
+            by = write.actor
+            at = stamp(self._clock())
+            ticks = (Tick(at, by.name, by.commit, by.run, name, action),)
+        return (*ticks[:-1], replace(ticks[-1], changes=changes))
+
+    def _shown(self, actual: ActualGateway, write: Write) -> ActualGateway:
+        """With the status that the console showed, if somebody looked."""
+        shows = write.shows if isinstance(write, TickedWrite) else None
+        if not shows or actual.status.state not in _UNREAD:
+            return actual
+        at, who = stamp(self._clock()), write.actor.name
+        if shows == CONNECTION_SUCCEEDED:
+            return replace(actual, status=Status(StatusState.SUCCEEDED, at, at, actor=who))
+        # the console names no kind: this one blames no field
+        failure = Failure(FailureKind.PROTOCOL, None, f"Gateway Monitoring shows: {shows}")
+        return replace(actual, status=Status(StatusState.FAILED, at, at, failure, actor=who))
+
+    def _ours(self, name: str, before: ActualGateway | None, write: Write) -> ActualGateway:
+        actual = _at_revision(name, before, write)
+        if actual.owner != self._owner:
+            holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
+            raise NotOurs(
+                f"gateway {name!r} is not ours: it {holder}",
+                f"take it over with: gateways adopt {name}",
+            )
+        return actual
+
+    def _as_desired(
+        self, desired: DesiredGateway, actual: ActualGateway | None, status: Status
+    ) -> ActualGateway:
+        gateway = desired.gateway
+        fingerprint, has_password = desired.fingerprint, desired.password is not None
+        if not desired.password_known and actual:
+            if actual.has_password and actual.gateway.host != gateway.host:
+                raise Blocked(
+                    f"gateway {gateway.name!r}: its password is not at hand, and a typed one is "
+                    f"never moved to another host ({gateway.host!r})",
+                    "apply where the secrets can be read",
+                )
+            fingerprint, has_password = actual.fingerprint, actual.has_password
+        return ActualGateway(
+            gateway, status, "", self._owner, fingerprint, has_password, applied=gateway
+        )
+
+    def _begin(self, gateway: Gateway, actor: Actor) -> Status:
+        if gateway.state is State.DISCONNECTED:
+            return self._disconnected(Cause.DECLARED, actor)
+        return self._not_seen(actor)
+
+    def _after_edit(
+        self, actual: ActualGateway, gateway: Gateway, actor: Actor, *, reconnect: bool
+    ) -> Status:
+        declared_again = actual.gateway.state is not gateway.state
+        if gateway.state is State.DISCONNECTED:
+            stays = actual.status.state is StatusState.DISCONNECTED and not declared_again
+            return actual.status if stays else self._begin(gateway, actor)
+        return self._begin(gateway, actor) if reconnect or declared_again else actual.status
+
+    def _not_seen(self, actor: Actor) -> Status:
+        """Nobody has looked yet at what the console shows."""
+        at = stamp(self._clock())
+        return Status(StatusState.CONNECTING, at, at, actor=actor.name)
+
+    def _disconnected(self, cause: Cause, actor: Actor) -> Status:
+        at = stamp(self._clock())
+        return Status(StatusState.DISCONNECTED, at, at, cause=cause, actor=actor.name)
+
+
+def _at_revision(name: str, actual: ActualGateway | None, write: Write) -> ActualGateway:
+    if actual is None:
+        raise _not_there(name)
+    if write.revision is not None and write.revision != actual.revision:
+        raise RevisionMoved(
+            f"gateway {name!r} is at revision {actual.revision}, no longer at {write.revision}",
+            "make a new plan",
+        )
+    return actual
+
+
+def _not_there(name: str) -> NotThere:
+    return NotThere(f"gateway {name!r} is not on the platform", "make a new plan")
+
+
+def _connects_anew(actual: ActualGateway, desired: DesiredGateway) -> bool:
+    before, after = actual.gateway.fields(), desired.gateway.fields()
+    if any(before[name] != after[name] for name in CONNECTION_FIELDS - {PASSWORD_FIELD}):
+        return True
+    return desired.password_known and actual.fingerprint != desired.fingerprint
+
+
+def _changes(before: ActualGateway | None, after: ActualGateway) -> FieldChanges:
+    """The fields that a write changed; for one that is new, those that are set."""
+    old = before.gateway.fields() if before else {}
+    changes: list[FieldChange | SecretChange] = [
+        FieldChange(name, old.get(name), value)
+        for name, value in after.gateway.fields().items()
+        if old.get(name) != value or type(old.get(name)) is not type(value)
+    ]
+    if before and before.owner != after.owner:
+        changes.append(FieldChange("owner", before.owner, after.owner))
+    word = _password(before, after)
+    if word is not SecretState.UNCHANGED:
+        changes.append(SecretChange(PASSWORD_FIELD, word))
+    return tuple(changes)
+
+
+def _password(before: ActualGateway | None, after: ActualGateway) -> SecretState:
+    had = before is not None and before.has_password
+    if not after.has_password:
+        return SecretState.CLEARED if had else SecretState.UNCHANGED
+    if before is None or not had:
+        return SecretState.SET
+    same = before.fingerprint == after.fingerprint
+    return SecretState.UNCHANGED if same else SecretState.ROTATED
+
+
+def _happening(tick: Tick, changes: FieldChanges) -> Happening:
+    return Happening(tick.at, tick.actor, tick.action.value, tick.commit, tick.run, changes)
+
+
+def _kept(ticks: tuple[Tick, ...], name: str) -> tuple[Tick, ...]:
+    """All but those of the gateway `name` before what history tells of it: git has them."""
+    done = [
+        number
+        for number, one in enumerate(ticks)
+        if one.gateway == name and one.changes is not None
+    ]
+    if len(done) <= HISTORY_KEPT:
+        return ticks
+    first = done[-HISTORY_KEPT - 1]
+    return tuple(one for number, one in enumerate(ticks) if one.gateway != name or number > first)

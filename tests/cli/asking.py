@@ -1,0 +1,96 @@
+"""A command on a terminal of its own, and whoever sits there."""
+
+import contextlib
+import os
+import pty
+import select
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_SECONDS = 30.0
+
+
+class Terminal:
+    """Runs `python -m reconciler ARGUMENTS` in `folder`; `shown` is all that it has printed."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *arguments: str) -> None:
+        self.shown = ""
+        self._seen = 0
+        self._raw = b""
+        self._child, self._handle = pty.fork()
+        if self._child == 0:
+            os.chdir(folder)
+            command = [sys.executable, "-m", "reconciler", *arguments]
+            os.execve(sys.executable, command, {**environ, "TERM": "dumb"})  # noqa: S606
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._handle)  # a command that still runs is hung up on
+
+    def wait_for(self, text: str) -> str:
+        """Read until `text` is printed, and return what came before it since the last time."""
+        until = time.monotonic() + _SECONDS
+        while (at := self.shown.find(text, self._seen)) < 0:
+            if not self._read(until):
+                raise AssertionError(f"{text!r} was not shown; but:\n{self.shown[self._seen :]}")
+        before = self.shown[self._seen : at]
+        self._seen = at + len(text)
+        return before
+
+    def answer(self, question: str, text: str) -> str:
+        """Wait for a question, and type an answer to it; what was shown before the question."""
+        before = self.wait_for(question)
+        self.wait_for(": ")
+        self.press(text + "\n")
+        return before
+
+    def press(self, keys: str) -> None:
+        os.write(self._handle, keys.encode())
+
+    def fill(self, answers: Sequence[tuple[str, str]]) -> None:
+        for question, text in answers:
+            self.answer(question, text)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C until the command ends; its exit code."""
+        until = time.monotonic() + _SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                self.press("\x03")
+            if not self._read(time.monotonic() + 0.5, patient=True):
+                break
+        return self.end()
+
+    def end(self) -> int:
+        """Wait for the end of the command; its exit code."""
+        until = time.monotonic() + _SECONDS
+        while self._read(until):
+            pass
+        _, status = os.waitpid(self._child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self, until: float, *, patient: bool = False) -> bool:
+        """Read some; False at the end. Out of time is no end for who is `patient`."""
+        ready = select.select([self._handle], [], [], max(0.0, until - time.monotonic()))[0]
+        if not ready:
+            if patient:
+                return True
+            raise AssertionError(f"nothing more was shown after:\n{self.shown}")
+        try:
+            more = os.read(self._handle, 65536)
+        except OSError:  # how a terminal says that the program has ended
+            return False
+        self._raw += more
+        self.shown = self._raw.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(more)
