@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench pictures pages docs lock clean
 python := .venv/bin/python
+# tests wait for servers more than they compute, so that three of them keep two cores busy
+JOBS ?= 3
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,8 +14,8 @@ setup: ## make .venv from the locked requirements (the others do this by themsel
 demo: setup ## watch it work on local mail servers; ARGS=--keep keeps the project to play with
 	@$(python) -m demo.story $(ARGS)
 
-test: setup ## run the tests; ARGS='-k name' passes options to pytest
-	@$(python) -m pytest $(ARGS)
+test: setup ## run the tests; ARGS='-k name' passes options to pytest, JOBS=1 runs one at a time
+	@$(python) -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## check style, types, the published schemas and the lock files; needs no network
 	@$(python) -m ruff check .

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -184,21 +184,28 @@ class Surroundings:
             return "1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first"
         if name.lower() in self.names:
             return f"a gateway {name} is declared already"
-        allowed = self.target.limits.allow_names
-        if allowed and not any(fnmatchcase(name, glob) for glob in allowed):
-            return f"target {self.target.name} allows {', '.join(allowed)} only (allow_names)"
+        for one in self._concerned():
+            allowed = one.limits.allow_names
+            if allowed and not any(fnmatchcase(name, glob) for glob in allowed):
+                return f"target {one.name} allows {', '.join(allowed)} only (allow_names)"
         return ""
 
     def host_fault(self, host: str) -> str:
         if not schemas.gate("gateways", "host")(host):
             return "a host name or an IP address, without scheme, port or spaces"
-        allowed = self.target.limits.allow_hosts
-        if allowed and not any(fnmatchcase(host.lower(), glob.lower()) for glob in allowed):
-            return (
-                f"target {self.target.name} does not allow host {host}:"
-                f" allowed are {', '.join(allowed)} (allow_hosts)"
-            )
+        for one in self._concerned():
+            allowed = one.limits.allow_hosts
+            if allowed and not any(fnmatchcase(host.lower(), glob.lower()) for glob in allowed):
+                return (
+                    f"target {one.name} does not allow host {host}:"
+                    f" allowed are {', '.join(allowed)} (allow_hosts)"
+                )
         return ""
+
+    def _concerned(self) -> Iterator[Target]:
+        """The targets that will have the gateway: it gets the labels that the chosen one selects."""
+        labels = set(self.target.select)
+        return (one for one in self.project.targets.values() if set(one.select) <= labels)
 
 
 def address_fault(address: str) -> str:

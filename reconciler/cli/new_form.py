@@ -105,7 +105,13 @@ class Form:
             if from_stdin and not sys.stdin.isatty():
                 text = sys.stdin.readline().rstrip("\r\n")
             else:
-                text = click.prompt("Password (not shown)", hide_input=True, default="", err=True)
+                text = click.prompt(
+                    "Password (not shown)",
+                    default="",
+                    hide_input=True,
+                    show_default=False,
+                    err=True,
+                )
             faults = _password_faults(text)
             for severity, message, hint in faults:
                 paint = self.style.bad if severity is Severity.ERROR else self.style.caution

@@ -177,10 +177,12 @@ def ask_server(
     """The server that is chosen, from the proposals or typed."""
     form.head(WAYS[protocol])
     proposals = findings.of(protocol)[:MOST]
-    if not proposals:
-        word = "says that it has none" if protocol in findings.absent else "was not found"
-        form.tell(f"  a server {word}" if word == "was not found" else f"  the domain {word}")
     chosen = _pick(form, proposals)
+    if chosen is None:
+        found = "the domain has none" if protocol in findings.absent else "no server was found"
+        if form.yes:
+            raise InvalidInput(f"{WAYS[protocol]}: {found}", "run it without --yes, and type one")
+        form.tell(f"  {found}")
     if chosen and not chosen.authentic and not is_inside(chosen.host, domain):
         form.warn(
             f"{chosen.host} is outside of {domain}, and DNS answers can be forged:"

@@ -22,7 +22,7 @@ _MEANINGS: Final = {
     KEEP: "write it all the same",
     GIVE_UP: "write nothing",
 }
-_OF_THE_LOGIN: Final = frozenset({"user_id", "user_password", "authentication_flag"})
+_OF_THE_LOGIN: Final = frozenset({"user_id", "user_password"})
 
 
 @dataclass

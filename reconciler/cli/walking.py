@@ -133,7 +133,7 @@ class Walk:
         self.progress.show(outcome)
 
 
-class _Quit(Exception):  # noqa: N818 - no error: somebody has had enough
+class _Quit(Exception):
     pass
 
 

@@ -44,7 +44,7 @@ class Sealer:
 
     @property
     def tool(self) -> str:
-        return f"sops ({self.program})" if self.program else "this program, for age recipients"
+        return "sops" if self.program else "this program, for age recipients"
 
     def seal(self, file: str, name: str, value: Secret, hosts: Sequence[str]) -> bytes:
         """The text of a new file, relative to the root, with one secret, bound to `hosts` if any.
