@@ -23,6 +23,7 @@ SHARED: Final = (
     "reconciler.clock",
     "reconciler.files",
     "reconciler.garbage",
+    "reconciler.pem",
 )
 
 # What the service and its clients both speak.
@@ -41,6 +42,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.clock": (),
     "reconciler.files": ("reconciler.model",),
     "reconciler.garbage": (),
+    "reconciler.pem": (),
     "reconciler.schemas": ("reconciler.model",),
     "reconciler.git": ("reconciler.model",),
     "reconciler.messages": (),

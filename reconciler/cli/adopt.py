@@ -41,17 +41,22 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path 
       gateways adopt sales-in sales-out
       gateways adopt sales-in --out plan.json    # to be reviewed, then: gateways apply plan.json
     """
+    from reconciler.cli.by_hand import Manner
+    from reconciler.cli.by_hand import carry_through as carry_through_by_hand
     from reconciler.engine import planfile
     from reconciler.engine.apply import Options
     from reconciler.files import write_text
+    from reconciler.platforms import is_by_hand
 
     if str(out) == "-":
         raise WrongUsage("--out names a file", "to standard output: --format json")
 
     project = open_project(settings)
     ruled = Governed(choose_target(project, settings))
+    by_hand = is_by_hand(ruled.target)
+    ask = not yes and not by_hand
     if out is None:
-        refuse_unasked(ask=not yes)
+        refuse_unasked(ask=ask)
     job = Job(
         replace(settings, only=names),
         project,
@@ -60,8 +65,10 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path 
         Options(),
         adopting=frozenset(names),
     )
+    if out is None and by_hand:
+        return carry_through_by_hand(job, None, Manner())
     if out is None:
-        return carry_through(job, None, ask=not yes)
+        return carry_through(job, None, ask=ask)
     stated = stated_by(project, job.target, job.settings, key_needed=False)
     plan = planned_by(project, job.target, stated, job.wish(), job.settings).plan
     refuse_unadoptable(plan, job.adopting)

@@ -25,6 +25,7 @@ from reconciler.cli.planning import (
     governed,
     limits_of,
     planned_by,
+    refreshes,
     render,
     stated_by,
 )
@@ -112,6 +113,18 @@ class Job:
     is_flag=True,
     help="Go on even after 3 gateways that worked before no longer connect.",
 )
+@click.option(
+    "--done",
+    metavar="NAME",
+    multiple=True,
+    help="Platform runbook: the steps of this gateway are all done; nothing else is asked.",
+)
+@click.option("--shows", metavar="TEXT", help="With --done: the status that the console shows.")
+@click.option(
+    "--checklist",
+    type=click.Path(path_type=Path),
+    help="Platform runbook: write the steps to this file (.md, .html) and tick nothing.",
+)
 @POLICY_FROM
 @global_options(("text", "json"))
 @pass_settings
@@ -128,6 +141,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     lock_timeout: float,
     parallel: int | None,
     keep_going: bool,
+    done: tuple[str, ...],
+    shows: str | None,
+    checklist: Path | None,
     policy_from: str | None,
 ) -> int:
     """Make the platform be as declared, and wait until every touched gateway has connected.
@@ -139,18 +155,27 @@ def command(  # noqa: PLR0913 - one parameter an option
     Ctrl-C starts no further change and lets those under way finish; a second one leaves them.
     Running apply again is always safe: it does what remains.
 
+    On platform runbook people do it: this walks through the steps on a terminal and notes each one;
+    elsewhere it prints them as Markdown.
+
     \b
     Examples:
       gateways apply
       gateways apply plan.json
       gateways apply --yes --max-disconnects 1
+      gateways apply -t aicc --checklist steps.html
+      gateways apply -t aicc --done support-in --shows 'Connection succeeded'
     """
+    from reconciler.cli.by_hand import Manner
+    from reconciler.cli.by_hand import carry_through as carry_through_by_hand
     from reconciler.engine.apply import Options
+    from reconciler.platforms import is_by_hand
 
     project = open_project(settings)
     ruled = governed(project, choose_target(project, settings), policy_from)
     saved = _saved(file) if file else None
-    ask = saved is None and not yes
+    by_hand = is_by_hand(ruled.target)
+    ask = saved is None and not yes and not by_hand
     refuse_unasked(ask=ask)
     job = Job(
         settings,
@@ -166,8 +191,12 @@ def command(  # noqa: PLR0913 - one parameter an option
         ),
         budgets_given=max_disconnects is not None or max_reconnects is not None,
         lock_seconds=lock_timeout,
-        refresh=refresh,
+        refresh=refreshes(settings, ruled.target, asked=refresh),
     )
+    manner = Manner(done, shows, checklist, file)
+    if by_hand:
+        return carry_through_by_hand(job, saved, manner)
+    manner.refuse_elsewhere(ruled.target.platform)
     return carry_through(job, saved, ask=ask)
 
 
@@ -213,7 +242,7 @@ def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:
         say(job.settings, "not applied")
         return ExitCode.DONE
     if saved is None and not reviewed.planned:
-        return _nothing_to_do(job, reviewed)
+        return nothing_to_do(job, reviewed)
     return wait_for(_locked(job, reviewed, stated, job.wish(saved)))
 
 
@@ -231,7 +260,8 @@ def _show(plan: Plan, settings: Settings, *, ask: bool) -> None:
         notice(settings, plan_text(plan))
 
 
-def _nothing_to_do(job: Job, plan: Plan) -> ExitCode:
+def nothing_to_do(job: Job, plan: Plan) -> ExitCode:
+    """Say so, and what is blocked."""
     from reconciler.engine.apply import blocked, exit_code
 
     progress = Progress(job.settings)

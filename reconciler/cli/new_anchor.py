@@ -125,7 +125,7 @@ class Anchors:
 
     def _known(self, root: "Link | None") -> Certificate | None:
         """The same certificate in a file that is there, or that is to be made."""
-        from reconciler.declarations.certificate_facts import pem_of
+        from reconciler.pem import pem_of
 
         return self._with(pem_of((root.der,))) if root else None
 
@@ -149,7 +149,7 @@ class Anchors:
                 yield Certificate(f"certs/{posixpath.basename(one.file)}", one.certificate.pem)
 
     def _keep(self, ders: tuple[bytes, ...], name: str) -> Certificate:
-        from reconciler.declarations.certificate_facts import pem_of
+        from reconciler.pem import pem_of
 
         pem = pem_of(ders)
         if known := self._with(pem):

@@ -203,7 +203,7 @@ class Surroundings:
         return ""
 
     def _concerned(self) -> Iterator[Target]:
-        """The targets that will have the gateway: it gets the labels that the chosen one selects."""
+        """The targets that will have the gateway, with the labels that the chosen one selects."""
         labels = set(self.target.select)
         return (one for one in self.project.targets.values() if set(one.select) <= labels)
 

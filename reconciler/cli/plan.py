@@ -18,6 +18,7 @@ from reconciler.cli.planning import (
     governed,
     limits_of,
     planned_by,
+    refreshes,
     render,
     stated_by,
     verdict,
@@ -82,7 +83,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     wish = Wish(
         settings.selection(target),
         limits_of(target, max_disconnects, max_reconnects),
-        refresh=refresh,
+        refresh=refreshes(settings, target, asked=refresh),
         policy_from=ruled.policy_from,
         policy=ruled.policy,
     )

@@ -126,6 +126,20 @@ def planned_by(
     return made
 
 
+def refreshes(settings: Settings, target: Target, *, asked: bool) -> bool:
+    """Whether sessions are to be tried anew; told where they were asked for and cannot be."""
+    from reconciler.platforms import is_by_hand
+
+    if asked and is_by_hand(target):
+        say(
+            settings,
+            "note: --refresh has no effect: this tool cannot log in to a console, so a status is "
+            "what somebody said of it",
+        )
+        return False
+    return asked
+
+
 def refuse_no_match(settings: Settings) -> None:
     """A name or label that fits nothing is a typo, not an empty plan. Raises WrongUsage."""
     if settings.only or settings.labels:

@@ -10,7 +10,7 @@ from reconciler.cli.common import (
     pass_settings,
     wait_for,
 )
-from reconciler.cli.planning import choose
+from reconciler.cli.planning import choose, refreshes
 from reconciler.cli.streams import result
 from reconciler.model import Snapshot
 from reconciler.report.safe import json_text
@@ -32,6 +32,7 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
 
     project = open_project(settings)
     target = choose_target(project, settings)
+    refresh = refreshes(settings, target, asked=refresh)
 
     async def read() -> Snapshot:
         from reconciler.platforms import open_readable

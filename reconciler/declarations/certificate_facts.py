@@ -1,25 +1,20 @@
-"""What a certificate says of itself, as far as a rule needs it. No file is opened here.
+"""What a certificate says of itself, as far as a rule needs it. No file is opened here."""
 
-PEM is taken apart by hand and put together again in one form, so that the same certificates have
-the same digest whether a file holds them as PEM or as DER.
-"""
-
-import binascii
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from reconciler.pem import ders_of
+
 if TYPE_CHECKING:
     from cryptography import x509
 
 Address = IPv4Address | IPv6Address
 
-PEM_LINE: Final = 64
 SMALLEST_RSA_KEY: Final = 2048
 SMALLEST_CURVE: Final = 224
 BROKEN_HASHES: Final = {"md5": "MD5", "sha1": "SHA-1"}
@@ -28,9 +23,6 @@ PRIVATE_KEY: Final = re.compile(
     rb"BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-"
 )
 _BEGIN: Final = b"-----BEGIN "
-_BLOCK: Final = re.compile(
-    rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
-)
 _SEQUENCE: Final = 0x30
 _INTEGER: Final = 0x02
 _IDENTIFIER: Final = 0x06
@@ -82,11 +74,6 @@ def split(content: bytes) -> tuple[tuple[bytes, ...], bool]:
     raise _unreadable("is neither PEM nor DER", "export it again, as Base64 (PEM) or as binary DER")
 
 
-def pem_of(ders: Sequence[bytes]) -> str:
-    """The certificates as PEM: 64 characters a line, nothing between them."""
-    return "".join(map(_armoured, ders))
-
-
 @lru_cache(maxsize=256)  # thousands of gateways share one file
 def expires(pem: str) -> datetime | None:
     """When the first certificate of a trust anchor expires; None if it cannot be read."""
@@ -124,17 +111,13 @@ def facts_of(der: bytes) -> CertificateFacts:
 
 
 def _from_pem(content: bytes) -> tuple[bytes, ...]:
-    blocks = _BLOCK.findall(content)
-    if not blocks:
-        raise _unreadable(*_what_pem_holds(content))
-    if content.count(b"CERTIFICATE-----") != 2 * len(blocks):
-        raise _unreadable("holds a damaged certificate", "export the certificate again")
     try:
-        return tuple(
-            binascii.a2b_base64(b"".join(text.split()), strict_mode=True) for _, text in blocks
-        )
-    except binascii.Error:
+        ders = ders_of(content)
+    except ValueError:
         raise _unreadable("holds a damaged certificate", "export the certificate again") from None
+    if not ders:
+        raise _unreadable(*_what_pem_holds(content))
+    return ders
 
 
 def _what_pem_holds(content: bytes) -> tuple[str, str]:
@@ -170,12 +153,6 @@ def _from_der(content: bytes) -> bytes:
             "is a PKCS#7 bundle", "convert it: openssl pkcs7 -inform der -print_certs"
         )
     return content
-
-
-def _armoured(der: bytes) -> str:
-    text = binascii.b2a_base64(der, newline=False).decode("ascii")
-    lines = "\n".join(text[i : i + PEM_LINE] for i in range(0, len(text), PEM_LINE))
-    return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
 
 
 def _facts(certificate: "x509.Certificate") -> CertificateFacts:

@@ -19,11 +19,11 @@ from reconciler.declarations.certificate_facts import (
     CertificateFacts,
     NotACertificate,
     facts_of,
-    pem_of,
     split,
 )
 from reconciler.declarations.wording import nearest, quote
 from reconciler.model import Certificate
+from reconciler.pem import pem_of
 
 LARGEST: Final = 64 * 1024
 SUFFIXES: Final = (".pem", ".cer", ".crt")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from reconciler import schemas
 from reconciler.errors import StalePlan
 from reconciler.model import (
     Action,
@@ -104,8 +105,8 @@ def from_text(text: str, file: str) -> Plan:
             "plan again with the version that applies",
         )
     try:
-        whole = _digest_of(data) == data["digests"]["plan"]
-        plan = _plan_from(data)
+        whole = schemas.gate("plan")(data) and _digest_of(data) == data["digests"]["plan"]
+        plan = _plan_from(data) if whole else None
     except (KeyError, TypeError, ValueError, AttributeError):
         whole, plan = False, None
     if not whole or plan is None:

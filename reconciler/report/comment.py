@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from reconciler.model import (
+    CONNECTION_FIELDS,
     Action,
     Change,
     CheckState,
@@ -118,13 +119,11 @@ def _danger(change: Change, one: FieldChange | SecretChange) -> str:
     name = md(change.gateway)
     if one.field == "protect" and not one.after:
         return f"{name} loses its **protection** against disconnects"
-    if one.field in _REDIRECTING:
+    if one.field in CONNECTION_FIELDS:
         before, after = md(value_text(one.before)), md(value_text(one.after))
         return f"{name} connects with another **{one.field}**: {before} → {after}"
     return ""
 
-
-_REDIRECTING: Final = frozenset({"host", "port", "encryption_mode", "authentication_flag"})
 
 _TABLE: Final = (
     "| | gateway | action | why | password | certificate until | check |\n"

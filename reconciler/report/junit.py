@@ -41,7 +41,7 @@ def _fill(case: ET.Element, problems: Sequence[Problem]) -> None:
     warnings = [one for one in problems if one.severity is Severity.WARNING]
     if errors:
         said = f"{len(errors)} {'error' if len(errors) == 1 else 'errors'}"
-        failure = ET.SubElement(case, "failure", {"message": said, "type": errors[0].rule})
+        failure = ET.SubElement(case, "failure", {"message": said, "type": line(errors[0].rule)})
         failure.text = "\n".join(map(problem_text, errors))
     if warnings:
         ET.SubElement(case, "system-out").text = "\n".join(map(problem_text, warnings))

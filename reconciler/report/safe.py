@@ -20,7 +20,8 @@ _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:/$^\x00])")
 # Where a forge looks, in what is left once entities are decoded, for mentions, for references
 # (#1, GH-1, and on GitLab !1, ~label, %milestone, $1, &1, ^1), for addresses and for :emoji:
 _NOTICED: Final = re.compile(
-    r"[@#]|[!~%$&^](?=[\w\"'])|:(?=//|(?!\d+:)[\w+-]+:)|(?i:(?<!\w)g[hl]-)(?=\d)", re.ASCII
+    r"[@#]|[!~%$&^](?=[\w\"'])|:(?=//|(?!\d+:)[\w+-]+:)|\bg[hl]-(?=\d)|\bwww(?=\.)",
+    re.ASCII | re.IGNORECASE,
 )
 _APART: Final = "&#8203;"
 _LONGEST: Final = 0xFFFF

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from reconciler.model import CONNECTION_SUCCEEDED, ActualGateway, Status, StatusState
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
 # the console's own word for a session that is up (page: Configuring the Email Channel)
@@ -57,11 +57,11 @@ def _row(one: ActualGateway, owner: str) -> list[str]:
         notes.append(f"foreign: {one.owner or 'made by hand'}")
     server = f"[{one.gateway.host}]" if ":" in one.gateway.host else one.gateway.host
     return [
-        line(one.gateway.name),
+        log_line(one.gateway.name),
         one.gateway.protocol_type.value,
         line(f"{server}:{one.gateway.port}"),
         CONSOLE_WORDS.get(status.state, status.state.value),
-        status.since,
+        line(status.since),
         line("; ".join(note for note in notes if note)),
     ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from reconciler.report.safe import line
+from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
 _HEADS: Final = ("ID", "TENANT", "ROLE", "STATE", "EXPIRES", "ORIGIN", "NOTE")
@@ -29,11 +29,11 @@ def tokens_text(tokens: Sequence[Mapping[str, Any]], style: Style = PLAIN) -> st
 
 def _row(token: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        token["id"],
-        token["tenant"],
-        token["role"],
-        token["state"],
-        token["revoked_at"] or token["expires_at"],
-        token["origin"] or "loopback only",
+        log_line(token["id"]),
+        line(token["tenant"]),
+        line(token["role"]),
+        line(token["state"]),
+        line(token["revoked_at"] or token["expires_at"]),
+        line(token["origin"] or "loopback only"),
         line(token["note"]),
     )

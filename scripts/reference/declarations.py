@@ -36,7 +36,7 @@ def declarations_page() -> str:
         "## A gateway\n",
         "The key of the map is the **Gateway Name**. "
         + text(reader.at("#/$defs/name")["description"]),
-        *map(_section, reader.keys(fields)),
+        *(_section(key, labelled="." not in key.path) for key in reader.keys(fields)),
     )
 
 
@@ -58,19 +58,17 @@ def settings_page() -> str:
     )
 
 
-def _section(key: Key) -> str:
-    """One key: what it is, then its facts."""
+def _section(key: Key, *, labelled: bool = False) -> str:
+    """One key: what it is, then its facts; `labelled` where the console has a label for it."""
     rules = [rule for rule in key.comments if rule in catalogue()]
     facts = [
-        ("console label", text(key.schema.get("title", ""))),
+        ("console label", text(key.schema.get("title", "")) if labelled else ""),
         ("type", key.kind),
         ("required", "yes" if key.required else ""),
         ("default", default(key)),
         ("examples", examples(key)),
         ("rule", ", ".join(f"[`{rule}`](rules.md#{rule})" for rule in rules)),
     ]
-    if "." in key.path:
-        facts = [(name, fact) for name, fact in facts if name != "console label"]
     listed = "".join(f"- {name}: {fact}\n" for name, fact in facts if fact)
     return f"### {key.path}\n\n{text(key.schema.get('description', ''))}\n\n{listed}"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.declarations.certificate_facts import NotACertificate, facts_of, pem_of, split
+from reconciler.declarations.certificate_facts import NotACertificate, facts_of, split
 from reconciler.declarations.certificates import LARGEST, CertificateFiles, CertificateReading
+from reconciler.pem import pem_of
 from tests import certs
 
 FILE = "gateways.d/support.yaml"

@@ -75,9 +75,7 @@ class NameServer:
         reply.flags |= dns.flags.AA | dns.flags.RA
         data = self.zone.get((name, kind), ())
         if data:
-            reply.answer.append(
-                dns.rrset.from_text(query.question[0].name, 60, "IN", kind, *data)
-            )
+            reply.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", kind, *data))
         elif not any(known == name for known, _ in self.zone):
             reply.set_rcode(dns.rcode.NXDOMAIN)
         return reply.to_wire()

@@ -52,6 +52,7 @@ class GitHub:
     sha: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, Path] = field(default_factory=dict)
     runs: int = 0
 
@@ -86,6 +87,7 @@ class GitHub:
                 "sha": self.sha,
             },
             "runner": {"temp": str(done.temp)},
+            "inputs": self.inputs,
             "secrets": self.secrets,
             "vars": self.variables,
             "steps": steps,

@@ -61,6 +61,7 @@ class Machine:
             if not name.name.startswith(("gateways_reconciler", "_gateways", "__pycache__")):
                 (self.requirements / name.name).symlink_to(name)
         self.installed: set[tuple[str, str]] = set()
+        self.gitlab = ""
 
     def pin(self, digest: str = "") -> str:
         """The requirements file that pins the wheel by its hash, or by another one."""

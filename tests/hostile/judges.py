@@ -136,5 +136,5 @@ def expect_markdown(text: str, *, tags: Collection[str]) -> Counter[str]:
 def _seen(token: Token) -> list[str]:
     """What people see of it, and forges look through."""
     if token.type == "text":
-        return [token.content]
+        return [token.content.replace("[!CAUTION]", "")]  # which is ours
     return [unescape(_TAG.sub("", token.content))] if token.type == "html_block" else []

@@ -6,6 +6,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reconciler.model import (
+    CONNECTION_FIELDS,
+    PASSWORD_FIELD,
     Action,
     Change,
     Check,
@@ -88,6 +90,14 @@ def test_what_a_reviewer_sees_first() -> None:
         caution
     )
     assert "| 2027&#45;03&#45;01 |" in text
+
+
+@pytest.mark.parametrize("field", sorted(CONNECTION_FIELDS - {PASSWORD_FIELD}))
+def test_no_edit_of_a_connection_is_overlooked(field: str) -> None:
+    """A4: who is trusted, and as whom we log in, count as much as where that is."""
+    text = comment(plan(edit(fields=(FieldChange(field, "1", "2"),))))
+    caution = text.partition("[!CAUTION]")[2].partition("\n\n")[0]
+    assert f"connects with another **{field}**: 1 → 2" in caution
 
 
 @pytest.mark.parametrize(

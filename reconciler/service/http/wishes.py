@@ -15,6 +15,7 @@ from reconciler.model import (
     Place,
     Secret,
 )
+from reconciler.pem import ders_of, pem_of
 from reconciler.service.http.contract import errors, invalid
 from reconciler.service.http.problems import FieldError
 from reconciler.service.http.wording import field_errors
@@ -46,9 +47,8 @@ def desired_of(body: Any, name: str) -> DesiredGateway:
         password.get("value"),
         password.get("fingerprint"),
     )
-    certificate = (
-        Certificate(named["file"], body["certificates"][named["digest"]]) if named else None
-    )
+    pem = _canonical(body["certificates"][named["digest"]]) if named else ""
+    certificate = Certificate(named["file"], pem) if pem else None
     return DesiredGateway(
         Gateway.of(name, fields, certificate),
         _nowhere,
@@ -86,7 +86,7 @@ def _together(body: dict[str, Any], name: str) -> list[FieldError]:
     for digest, pem in pems.items():
         if Certificate("", pem).digest != digest:
             found.append(FieldError("certificates", "holds one that has another digest"))
-        elif not _is_certificate(pem):
+        elif not _canonical(pem):
             found.append(FieldError("certificates", "holds what is no certificate in PEM"))
     value = password.get("value")
     if not password["known"] and value is not None:
@@ -97,14 +97,22 @@ def _together(body: dict[str, Any], name: str) -> list[FieldError]:
 
 
 @lru_cache(maxsize=256)
-def _is_certificate(pem: str) -> bool:
-    """Remembered, since thousands of gateways share one certificate."""
-    from cryptography import x509  # noqa: PLC0415 - as above
+def _canonical(pem: str) -> str:
+    """The same certificates as a declaration of them has them; nothing where there are none.
 
+    Remembered, since thousands of gateways share one certificate.
+    """
+    from cryptography import x509  # noqa: PLC0415 - most requests need none of it
+
+    if not _PEM.fullmatch(pem):
+        return ""
     try:
-        return bool(_PEM.fullmatch(pem) and x509.load_pem_x509_certificates(pem.encode()))
-    except ValueError:
-        return False
+        ders = ders_of(pem.encode())
+        for der in ders:
+            x509.load_der_x509_certificate(der)
+    except (ValueError, x509.InvalidVersion):
+        return ""
+    return pem_of(ders)
 
 
 def _nowhere() -> Place:
