@@ -70,6 +70,10 @@ class Projects:
             run_python("bench.fill", project.folder, database, environ=project.environ)
         return database
 
+    def hooked(self, count: int) -> Project:
+        """N gateways in a folder that may become a git repository."""
+        return self._made(f"hooked-{count}", count)
+
     def one_secret_a_file(self, count: int) -> Project:
         return self._made(f"secrets-{count}", count, "--secrets-per-file", "1")
 

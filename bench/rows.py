@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.accounts import accounts
 from bench.api import all_gateways, apply_creates, one_gateway
+from bench.hooks import run_hooks
 from bench.measure import Figures, Side, Spread, compare
 from bench.messages import send_messages
 from bench.peers import (
@@ -183,6 +184,7 @@ ROWS: Final[Mapping[str, Callable[[Setup], Iterator[Row]]]] = {
     "V1": validate_all,
     "V2": validate_changed,
     "V3": validate_tenfold,
+    "C1": run_hooks,
     "P1": plan_all,
     "P3": plan_tenfold,
     "P4": plan_few,

@@ -579,8 +579,8 @@ class Outcome:
 class ConsoleField:
     """What to put under one label of a console page.
 
-    `before` is what it shows until then, where that is known and not the same. A password stands as
-    the name of its secret, and never as a value.
+    An empty `value` leaves it empty. `before` is what it shows until then, where that is known and
+    not the same. A password stands as the name of its secret, and never as a value.
     """
 
     field: str

@@ -8,7 +8,8 @@ Each stage has one input and one output. The only thing that planning holds of a
 reader, so that no plan can change anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -24,6 +25,7 @@ from reconciler.declarations.load import Loaded, load
 from reconciler.declarations.project import Project
 from reconciler.declarations.promotion import promote
 from reconciler.declarations.resolve import Desired, resolve
+from reconciler.declarations.secrets import SecretFiles
 from reconciler.declarations.validate import Judged, judge
 from reconciler.engine import diff, guard, planfile
 from reconciler.engine.select import select
@@ -73,7 +75,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """Another commit, that without a key passwords are compared with; the target as it has it."""
+    """Another commit, that secrets files are compared with; the target as it has it."""
 
     ref: str
     target: Target
@@ -108,7 +110,8 @@ def state(
     """What the declarations say for one target, passwords resolved.
 
     Where no key is at hand and none is needed, passwords are left as they are: not compared, or
-    told by their ciphertexts from those of the commit `before`.
+    told by their ciphertexts from those of the commit `before`. A secrets file that was written
+    later at that commit is warned of, with a key or without.
 
     Raises:
         InvalidInput: any file or any value is invalid; it has every problem.
@@ -122,29 +125,43 @@ def state(
     keyless = not key_needed and not secrets.has_identity()
     desired = resolve(verdict.declared[target.name], target, secrets, keyless=keyless)
     problems = {*verdict.problems, *desired.problems}
-    if before and not desired.secrets_compared:
-        base = _base(project, before, now)
-        gateways, found = rotation.since(base, desired.gateways, secrets)
-        desired = replace(desired, gateways=gateways)
+    if before:
+        desired, found = _since(project, before, desired, secrets, now)
         problems.update(promote(found, target))
     told = tuple(sorted(problems))
     stop_on(told)
     return Stated(desired, told, _outside(loaded, desired))
 
 
-def _base(project: Project, before: Before, now: datetime) -> rotation.Base:
-    """The secrets of another commit, from a copy of its files that is gone afterwards."""
-    paths = (before.target.declarations, *before.target.secrets)
-    folders = sorted({_folder(path) for path in paths})
-    files = files_at(project.root, before.ref, folders)
+def _since(
+    project: Project, before: Before, desired: Desired, secrets: SecretFiles, now: datetime
+) -> tuple[Desired, tuple[Problem, ...]]:
+    """What became of passwords since a commit, and warnings of the files that hold them."""
+    base, used = before.target, {one.secret for one in desired.gateways}
+    if desired.secrets_compared:
+        with _copy_of(project, before.ref, *base.secrets) as copy:
+            return desired, rotation.older(rotation.sealed_of(copy, base), secrets, used)
+    with _copy_of(project, before.ref, base.declarations, *base.secrets) as copy:
+        then = rotation.base_of(copy, base, now)
+    gateways, found = rotation.since(then, desired.gateways, secrets)
+    return replace(desired, gateways=gateways), (
+        *found,
+        *rotation.older(then.values, secrets, used),
+    )
+
+
+@contextmanager
+def _copy_of(project: Project, ref: str, *patterns: str) -> Iterator[Path]:
+    """A copy of these files of another commit, which is gone afterwards."""
+    files = files_at(project.root, ref, sorted({_folder(pattern) for pattern in patterns}))
     if files is None:
-        raise InvalidInput(f"the files of commit {before.ref} cannot be read from git")
+        raise InvalidInput(f"the files of commit {ref} cannot be read from git")
     with TemporaryDirectory(prefix="gateways-") as copy:
         for name, content in files.items():
             path = Path(copy, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return rotation.base_of(Path(copy), before.target, now)
+        yield Path(copy)
 
 
 def _folder(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""Take the screenshots of docs/monitoring.md anew: the real service, real sessions, Chromium.
+"""Take the screenshots of docs/ anew: the real service, real sessions, a real plan, Chromium.
 
 The mail servers are the demo's. Names of hosts are looked up here and not in DNS, and the service's
 clock is turned, so that what happened days ago need not be waited for.
@@ -50,6 +50,7 @@ from reconciler.service.sessions.failures import dns_failure
 from reconciler.service.store import Store
 from reconciler.service.supervisor.supervisor import Supervisor
 from reconciler.service.writes import Asked, Writes
+from scripts.plan_picture import plan_page
 from scripts.png import smaller
 
 PICTURES: Final = Path(__file__).resolve().parent.parent / "docs/images"
@@ -258,6 +259,12 @@ async def pictures(browser: Browser, url: str, token: str) -> dict[str, bytes]:
     return taken
 
 
+async def plan_picture(browser: Browser, folder: Path) -> bytes:
+    page = await browser.new_page(viewport={"width": 1000, "height": 800})
+    await page.goto((await asyncio.to_thread(plan_page, folder)).as_uri())
+    return await page.screenshot(type="png", animations="disabled", full_page=True)
+
+
 async def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -283,6 +290,7 @@ async def main() -> None:
         await gateways(stage)
         for name, png in (await pictures(browser, url, token)).items():
             keep(name, png)
+        keep("plan", await plan_picture(browser, folder))
         await browser.close()
 
 

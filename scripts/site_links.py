@@ -78,6 +78,8 @@ def faults(site: Path) -> Iterator[str]:
 
 
 def _load(page: Path, target: str, pages: dict[Path, Page]) -> str:
+    if target.startswith("data:"):
+        return ""
     return f"loads {target} from elsewhere" if elsewhere(target) else local(page, target, pages)
 
 

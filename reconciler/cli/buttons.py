@@ -8,7 +8,7 @@ from reconciler.cli.common import Settings, choose_target, notice, open_project,
 from reconciler.cli.planning import nearest
 from reconciler.cli.streams import tell
 from reconciler.errors import ExitCode, GatewaysError, WrongUsage, gravest
-from reconciler.model import ActualGateway, StatusState
+from reconciler.model import Action, ActualGateway, StatusState
 from reconciler.report.safe import json_text, line
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Button:
     """`press` acts on one gateway; `refuse` says why it must not, or nothing."""
 
+    action: Action
     press: "Callable[[Platform, ActualGateway, Write], Awaitable[ActualGateway]]"
     refuse: Callable[[ActualGateway], str]
 
@@ -34,7 +35,7 @@ def press(settings: Settings, names: tuple[str, ...], button: Button) -> int:
 async def _press(settings: Settings, names: tuple[str, ...], button: Button) -> ExitCode:
     from reconciler.cli.actor import current_actor
     from reconciler.git import commit_of
-    from reconciler.platforms import Write, open_platform
+    from reconciler.platforms import Write, is_by_hand, open_platform
     from reconciler.report.status import status_data
 
     project = open_project(settings)
@@ -47,6 +48,11 @@ async def _press(settings: Settings, names: tuple[str, ...], button: Button) -> 
         for name in names:
             if name not in known:
                 raise WrongUsage(f"there is no gateway {name!r}", nearest(name, list(known)))
+        if is_by_hand(target):
+            from reconciler.cli.buttons_by_hand import Pressed
+
+            pressed = Pressed(settings, project.root, target, actor, button)
+            return await pressed.each([known[name] for name in dict.fromkeys(names)])
         for name in dict.fromkeys(names):
             actual = known[name]
             write = Write(actor, f"{actor.run}:{name}", actual.revision)

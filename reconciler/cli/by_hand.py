@@ -130,27 +130,23 @@ async def _locked(
             if manner.done:
                 plan = _only(plan, manner.done)
                 steps = tuple(one for one in steps if one.change.gateway in manner.done)
-                return await _tick_all(job, plan, steps, ticker, manner, progress)
+                return await _tick_all(job, plan, steps, ticker, manner.shows)
             walk = Walk(ticker, fresh.desired, progress, job.settings.style())
             return await _walk(job, plan, steps, walk, manner)
     finally:
         await platform.close()
 
 
-async def _tick_all(  # noqa: PLR0913 - what one command works with
-    job: Job,
-    plan: Plan,
-    steps: Sequence[Runbook],
-    ticker: Ticker,
-    manner: Manner,
-    progress: Progress,
+async def _tick_all(
+    job: Job, plan: Plan, steps: Sequence[Runbook], ticker: Ticker, shows: str | None
 ) -> ExitCode:
+    progress = Progress(job.settings)
     before = await ticker.ticked()
     outcomes = []
     for one in steps:
         numbers = range(1, len(one.steps) + 1)
         left = [number for number in numbers if (one.digest, number) not in before]
-        outcome = await ticker.finish(one, left, manner.shows)
+        outcome = await ticker.finish(one, left, shows)
         progress.show(outcome)
         outcomes.append(outcome)
     progress.finished(outcomes)

@@ -8,7 +8,7 @@ import click
 from reconciler.cli.common import Settings, global_options, pass_settings, say, wait_for
 from reconciler.cli.show import read_plan
 from reconciler.cli.streams import result
-from reconciler.report.safe import json_text
+from reconciler.report.safe import json_text, log_line
 
 
 @click.command("comment")
@@ -55,6 +55,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     say(settings, f"commenting on {place.forge} {place.repository}, number {place.number}")
     url = wait_for(open_forge(place, token).put_comment(marker(plan.target), text))
     result(
-        json_text({"body": text, "url": url}, indent=None) + "\n" if settings.json else f"{url}\n"
+        json_text({"body": text, "url": url}, indent=None) + "\n"
+        if settings.json
+        else f"{log_line(url)}\n"
     )
     return 0

@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.buttons import Button, press
 from reconciler.cli.common import Settings, global_options, pass_settings
-from reconciler.model import ActualGateway, Cause
+from reconciler.model import Action, ActualGateway, Cause
 
 if TYPE_CHECKING:
     from reconciler.platforms import Platform, Write
@@ -34,4 +34,4 @@ def command(settings: Settings, names: tuple[str, ...], *, force: bool) -> int:
             return "it is protected; --force disconnects it all the same"
         return ""
 
-    return press(settings, names, Button(disconnect, refuse))
+    return press(settings, names, Button(Action.DISCONNECT, disconnect, refuse))

@@ -52,6 +52,7 @@ def command(settings: Settings, names: tuple[str, ...]) -> int:
       gateways drift support-out -l env=production
     """
     from reconciler.engine.drift import explain
+    from reconciler.platforms import is_by_hand
     from reconciler.report.drift import Drifted, DriftReport, drift_data, drift_text
 
     project = open_project(settings)
@@ -87,6 +88,12 @@ def command(settings: Settings, names: tuple[str, ...]) -> int:
         result(json_text(drift_data(report)) + "\n")
     else:
         result(drift_text(report, settings.style()))
+    if is_by_hand(target):
+        say(
+            settings,
+            f"note: compared with {target.record}; what somebody typed into the console and told "
+            "nobody is not seen",
+        )
     return ExitCode.CHANGES if drift else ExitCode.DONE
 
 

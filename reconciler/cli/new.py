@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.cli.new_servers import Network
     from reconciler.cli.new_trial import Trial
     from reconciler.declarations.sops.sealing import Sealer
+    from reconciler.report.problems import Judgement
 
 
 @click.command("new")
@@ -105,8 +106,8 @@ def command(  # noqa: PLR0913 - one parameter an option
         anchors.of_file(certificate)
     writing = Draftsman(around, anchors)
     sealer = sealer_of(project.root, os.environ)
-    _try_sealing(writing, sealer)
     form = Form(settings, yes)
+    _try_sealing(writing, sealer, form)
     if around.errors:
         form.warn("the declarations have errors already: gateways validate shows them")
     mailbox, protocols = _begin(form, around, address, directions, pop3=pop3)
@@ -138,12 +139,28 @@ def _refuse_unasked(address: str | None, *, yes: bool, password_stdin: bool) -> 
         )
 
 
-def _try_sealing(writing: "Draftsman", sealer: "Sealer") -> None:
-    """That the password can be stored is known before anything is asked."""
+def _try_sealing(writing: "Draftsman", sealer: "Sealer", form: "Form") -> None:
+    """That the password can be stored, and for whom, is known before anything is asked.
+
+    Raises:
+        InvalidInput: the rules name a reader of no other secrets file, and nobody can confirm that.
+
+    """
     from reconciler.cli.new_draft import Mailbox
+    from reconciler.declarations.sops.sealing import readers, readers_of
 
     file = writing.secrets_file(Mailbox("", ()))
-    sealer.seal(file, "trial", Secret("no password"), ("example.com",))
+    trial = sealer.seal(file, "trial", Secret("no password"), ("example.com",))
+    around = writing.around
+    known = readers_of(around.project.root, around.target.secrets)
+    strangers = sorted(readers(trial) - known) if known else []
+    for one in strangers:
+        form.warn(f".sops.yaml lets {one} read the password, who can read no other secret yet")
+    if strangers and not form.confirm("Is that meant?", proposal=False):
+        raise InvalidInput(
+            "the rules of .sops.yaml name a reader of no other secrets file: nothing was written",
+            "take it out of .sops.yaml; or, if it is meant, sops updatekeys the other files first",
+        )
 
 
 def _begin(
@@ -183,6 +200,10 @@ def _discovered(  # noqa: PLR0913, PLR0917 - all that a trial is made of
     findings = discover(form, mailbox.domain, protocols, network, private_hosts=private)
     for note in findings.notes:
         form.warn(note)
+    if network.server:
+        form.warn(
+            f"names are looked up at {network.server.address}, but by check and apply as usual"
+        )
     return Trial(form, around, network, findings, anchors)
 
 
@@ -220,7 +241,6 @@ def _finish(
 ) -> int:
     """Show it, ask, write everything or nothing, and judge the project as it is then."""
     from reconciler.cli import new_files
-    from reconciler.model import Severity
     from reconciler.report.problems import judgement_text
 
     files = writing.files(mailbox, sealer)
@@ -229,22 +249,29 @@ def _finish(
         form.tell("nothing was written")
         return ExitCode.DONE
     root = writing.around.project.root
-    new_files.write(root, files)
-    judgement = new_files.judge(writing.around)
-    mine = [
-        one
-        for one in judgement.problems
-        if one.place.file in files and one.severity is Severity.ERROR
-    ]
-    if mine:
-        new_files.take_back(root / name for name in files)
-        raise InvalidInput("what was written is not valid, and was taken back", problems=mine)
+    written = new_files.write(root, files)
+    try:
+        judgement = new_files.judge(writing.around)
+        _refuse_invalid(judgement, files)
+    except BaseException:
+        written.take_back()
+        raise
     result("".join(f"made  {name}\n" for name in sorted(files)))
     form.tell(judgement_text(judgement, form.style).rstrip("\n"))
     if not mailbox.hosts:
         form.warn("the secret is not bound to hosts, since a connection is not encrypted")
     say(form.settings, _next_commands(mailbox, root, files, worked=worked))
     return ExitCode.DONE
+
+
+def _refuse_invalid(judgement: "Judgement", files: Collection[str]) -> None:
+    """Raise InvalidInput where an error stands in one of `files`."""
+    from reconciler.model import Severity
+
+    found = [one for one in judgement.problems if one.place.file in files]
+    errors = [one for one in found if one.severity is Severity.ERROR]
+    if errors:
+        raise InvalidInput("what was written is not valid, and was taken back", problems=errors)
 
 
 def _preview(

@@ -78,13 +78,15 @@ class Anchors:
         where = f"{server.host}:{server.port}"
         try:
             chain = links(shown.certificates)
-            root = root_of(chain, self._ders()) if shown.distrust else chain[-1]
+            whole = len(chain) > 1 or chain[-1].self_signed  # or this Python shows no more of it
+            trusted = shown.distrust is None and whole
+            root = chain[-1] if trusted else root_of(chain, self._ders())
         except NotReadable:
             form.warn(f"{where} shows a certificate that cannot be read")
             return self._by_path(form)
         known = self._known(root)
         if known and known.file in self.confirmed:
-            form.tell(f"  {where} has the same root, {known.file}")
+            form.tell(f"  {where} has the same root, {line(known.file)}")
             return known
         _show(form, where, chain, root)
         if shown.distrust:
@@ -101,7 +103,7 @@ class Anchors:
             form.tell("  compare the root's fingerprint with your administrator's")
         file = known.file if known else self._free_name(root.common_name or server.host)
         verb = "Trust" if known else "Save the root, and trust"
-        question = f"{verb} {self.around.target.declarations}/{file} for this server?"
+        question = f"{verb} {self.around.target.declarations}/{line(file)} for this server?"
         if form.confirm(question, proposal=shown.distrust is None):
             self.confirmed.add(file)
             return self._keep((root.der,), file)

@@ -1,9 +1,9 @@
 """The files that `gateways new` writes: all of them, or none."""
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,37 +84,43 @@ class Draftsman:
             yield from _fields(own, "    ", {**comments, "protocol_type": _usual_port(draft)})
 
 
-def write(root: Path, files: Mapping[str, bytes]) -> None:
+@dataclass
+class Written:
+    """What was made, so that it can be taken back."""
+
+    files: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+    def take_back(self) -> None:
+        for path in self.files:
+            with suppress(OSError):
+                path.unlink()
+        for folder in sorted(self.folders, key=lambda one: len(one.parts), reverse=True):
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+
+
+def write(root: Path, files: Mapping[str, bytes]) -> Written:
     """Make every file, none of which may be there; on any failure none of them stays.
 
     Raises:
         GatewaysError: one is there, or cannot be written.
 
     """
-    made: list[Path] = []
-    folders: list[Path] = []
+    written = Written()
     for name, data in files.items():
         path = root / name
-        folders += [one for one in path.parents if not one.exists()]
+        written.folders += [one for one in path.parents if not one.exists()]
         try:
             scaffold.write_new(path, data)
         except BaseException as error:
-            take_back(made, folders)
+            written.take_back()
             if isinstance(error, OSError):
                 why = f"{name} cannot be written: {error.strerror}; nothing was written"
                 raise GatewaysError(why) from None
             raise
-        made.append(path)
-
-
-def take_back(made: Iterable[Path], folders: Iterable[Path] = ()) -> None:
-    """Remove files that were just made, and folders if they are empty."""
-    for path in made:
-        with suppress(OSError):
-            path.unlink()
-    for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
-        with suppress(OSError):
-            folder.rmdir()
+        written.files.append(path)
+    return written
 
 
 def judge(around: Surroundings) -> "Judgement":

@@ -20,6 +20,7 @@ Judge = Callable[[str], str]
 """Why an answer will not do; nothing if it will."""
 
 _NOT_WRITTEN: Final = "nothing was written"
+_LONGEST_LINE: Final = 1024
 
 
 class GaveUp(GatewaysError):
@@ -103,7 +104,7 @@ class Form:
         """
         while True:
             if from_stdin and not sys.stdin.isatty():
-                text = sys.stdin.readline().rstrip("\r\n")
+                text = sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n")
             else:
                 text = click.prompt(
                     "Password (not shown)",

@@ -112,11 +112,15 @@ def discover(
 ) -> Findings:
     """What the table, DNS and a look at the usual names propose, in this order."""
     from reconciler.discovery import providers
+    from reconciler.discovery.records import DnsSilent
 
     if provider := providers.of_domain(domain):
         return provider.findings("its domain")
     form.tell(f"  asking DNS for the mail servers of {domain} ...")
-    findings = wait_for(_by_dns(domain, protocols, network))
+    try:
+        findings = wait_for(_by_dns(domain, protocols, network))
+    except DnsSilent as silent:
+        return Findings(notes=(f"{silent}: type the servers' names",))
     missing = findings.lacks(protocols)
     if missing:
         form.tell(f"  looking for mail servers at the usual names of {domain} ...")
@@ -126,20 +130,14 @@ def discover(
 
 
 async def _by_dns(domain: str, protocols: Sequence[ProtocolType], network: Network) -> Findings:
-    """SRV records say more than MX: a domain that has them means them."""
+    """What MX records tell of a known provider comes first: nobody can have made that up."""
     from reconciler.discovery import providers
-    from reconciler.discovery.records import DnsSilent
 
     records, findings = network.records(), Findings()
-    try:
-        for protocol in protocols:
-            findings = findings.joined(await records.servers(domain, protocol))
-        if provider := providers.of_mx(await records.exchanges(domain)):
-            hosted = provider.findings("the domain's MX records")
-            findings = hosted.joined(findings)
-    except DnsSilent as silent:
-        findings = findings.joined(Findings(notes=(f"{silent}",)))
-    return findings
+    for protocol in protocols:
+        findings = findings.joined(await records.servers(domain, protocol))
+    provider = providers.of_mx(await records.exchanges(domain))
+    return provider.findings("the domain's MX records").joined(findings) if provider else findings
 
 
 async def _by_probing(

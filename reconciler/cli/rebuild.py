@@ -6,7 +6,7 @@ import click
 
 from reconciler.cli.buttons import Button, press
 from reconciler.cli.common import Seconds, Settings, global_options, pass_settings
-from reconciler.model import ActualGateway
+from reconciler.model import Action, ActualGateway
 
 if TYPE_CHECKING:
     from reconciler.platforms import Platform, Write
@@ -39,4 +39,4 @@ def command(settings: Settings, names: tuple[str, ...], *, seconds: float, force
         await platform.rebuild(actual.gateway.name, write, force=force)
         return await platform.settle(actual.gateway.name, seconds=seconds)
 
-    return press(settings, names, Button(rebuild, lambda _: ""))
+    return press(settings, names, Button(Action.REBUILD, rebuild, lambda _: ""))

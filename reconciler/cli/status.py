@@ -8,6 +8,7 @@ from reconciler.cli.common import (
     global_options,
     open_project,
     pass_settings,
+    say,
     wait_for,
 )
 from reconciler.cli.planning import choose, refreshes
@@ -43,10 +44,13 @@ def command(settings: Settings, names: tuple[str, ...], *, refresh: bool) -> int
         finally:
             await platform.close()
 
-    known = {one.gateway.name: one for one in wait_for(read()).gateways}
+    snapshot = wait_for(read())
+    known = {one.gateway.name: one for one in snapshot.gateways}
     chosen = choose(known, names, settings, target)
     if settings.json:
         result(json_text(status_data(chosen, target.owner)) + "\n")
     else:
-        result(status_text(chosen, target.owner, settings.style()))
+        result(status_text(chosen, target.owner, settings.style(), told=snapshot.told))
+        if snapshot.told:
+            say(settings, f"note: as people said, by {target.record}; nobody asked the console")
     return 0

@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
+import termios
+import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
-
-import click
 
 from reconciler.cli.streams import tell
 from reconciler.errors import WrongUsage
@@ -19,6 +19,9 @@ from reconciler.report.safe import line
 # the alternate screen, which no scrolling back reaches; it is emptied before it is left
 _ASIDE: Final = "\x1b[?1049h\x1b[2J\x1b[H"
 _BACK: Final = "\x1b[2J\x1b[H\x1b[?1049l"
+_ENDS: Final = frozenset({"", "\x04"})
+"""A terminal that is gone, and Ctrl-D."""
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,13 +50,11 @@ class Terminal:
     def key(self, question: str, keys: str) -> str:
         """One of `keys`, pressed. Several at once are none: whoever pastes has not read on."""
         while True:
-            tell(question)
-            with self._waiting():
-                pressed = click.getchar().lower()
-            if not pressed:
-                raise KeyboardInterrupt  # the terminal is gone
-            known = len(pressed) == 1 and pressed in keys
-            tell(f"{pressed}\n" if known else f"\n    press one of: {' '.join(keys)}\n")
+            with self._keys():
+                tell(question)
+                pressed = self._pressed().lower()
+                known = len(pressed) == 1 and pressed in keys
+                tell(f"{pressed}\n" if known else f"\n    press one of: {' '.join(keys)}\n")
             if known:
                 return pressed
 
@@ -77,16 +78,40 @@ class Terminal:
             screen = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError:
             raise WrongUsage("there is no terminal to show a password on") from None
+        stopping = signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # it would stay to be seen
         try:
             value = secret.reveal()
-            told = "" if line(value) == value else "Its control characters are spelled out.\r\n"
-            text = f"The password of secret {line(name)}:\r\n\r\n    {line(value)}\r\n\r\n{told}"
-            os.write(screen, f"{_ASIDE}{text}Press any key to wipe it.".encode())
-            with self._waiting():
-                click.getchar()
+            told = "" if line(value) == value else "Its control characters are spelled out.\n\n"
+            text = f"The password of secret {line(name)}:\n\n    {line(value)}\n\n{told}"
+            with self._keys():
+                os.write(screen, f"{_ASIDE}{text}Press any key to wipe it.".encode())
+                self._pressed()
         finally:
             os.write(screen, _BACK.encode())
             os.close(screen)
+            signal.signal(signal.SIGTSTP, stopping)
+
+    @contextmanager
+    def _keys(self) -> Iterator[None]:
+        """While inside a key is read without Enter; what was typed before is forgotten."""
+        handle = sys.stdin.fileno()
+        try:
+            before = termios.tcgetattr(handle)
+            tty.setcbreak(handle, termios.TCSAFLUSH)
+        except termios.error:
+            raise KeyboardInterrupt from None  # the terminal is gone
+        try:
+            yield
+        finally:
+            with suppress(termios.error):
+                termios.tcsetattr(handle, termios.TCSADRAIN, before)
+
+    def _pressed(self) -> str:
+        with self._waiting():
+            pressed = os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace")
+        if pressed in _ENDS:
+            raise KeyboardInterrupt
+        return pressed
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -95,7 +120,7 @@ class Terminal:
             if self.interrupted:
                 raise KeyboardInterrupt
             yield
-        except (EOFError, OSError):  # Ctrl-D; a terminal that was hung up
+        except OSError:  # a terminal that was hung up
             raise KeyboardInterrupt from None
         finally:
             self.waiting = False

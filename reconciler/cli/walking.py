@@ -145,5 +145,5 @@ def _question(step: Step) -> tuple[str, str]:
 
 
 def _was_ticked(tick: Tick) -> str:
-    by = f"by {line(tick.actor)} at {tick.at}"
+    by = f"by {line(tick.actor)} at {line(tick.at)}"
     return f"  step {tick.step} of {tick.steps} is ticked, {by}: {line(tick.title)}"

@@ -1,14 +1,15 @@
-"""Which passwords a change sets anew, told without a key: by what sops wrote here and at a commit.
+"""Which passwords a change sets anew, or back: by what sops wrote here and at a commit.
 
 It says what the change does to the secrets files, and nothing of what the platform has. Whoever
 has no key can make a ciphertext look changed; he cannot make a changed password look the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from reconciler.clock import stamp
 from reconciler.declarations.catalogue.secrets import problem
 from reconciler.declarations.load import load
 from reconciler.declarations.project import Project
@@ -39,6 +40,11 @@ def base_of(root: Path, target: Target, now: datetime) -> Base:
     return Base(names, verdict.secrets[target.name].sealed)
 
 
+def sealed_of(root: Path, target: Target) -> Mapping[str, Sealed]:
+    """The encrypted secrets in `root`, a copy of another commit; `target` is of it too."""
+    return SecretFiles.scan(root, target.secrets, target.sops_key_services).sealed
+
+
 def since(
     base: Base, desired: Sequence[DesiredGateway], secrets: SecretFiles
 ) -> tuple[tuple[DesiredGateway, ...], tuple[Problem, ...]]:
@@ -58,6 +64,35 @@ def since(
             other_keys[file] = other_keys.get(file, 0) + 1
         found.append(replace(one, since_base=told))
     return tuple(found), tuple(_other_keys(file, count) for file, count in other_keys.items())
+
+
+def older(
+    base: Mapping[str, Sealed], secrets: SecretFiles, used: Collection[str | None]
+) -> tuple[Problem, ...]:
+    """A warning for each file with a secret in use that was written later at the commit.
+
+    It is an earlier state of the file. Whoever dates it forward without the key has a file that
+    opens for nobody.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name, ours in secrets.sealed.items():
+        theirs = base.get(name)
+        if name not in used or not (theirs and theirs.written_at and ours.written_at):
+            continue
+        if ours.written_at < theirs.written_at:
+            found[secrets.names[name].file] = stamp(ours.written_at), stamp(theirs.written_at)
+    return tuple(_older(file, *times) for file, times in found.items())
+
+
+def _older(file: str, ours: str, theirs: str) -> Problem:
+    return problem(
+        "secrets-file-older",
+        Place(file),
+        "",
+        f"the file was last written at {ours}, and at the commit that this is compared with at "
+        f"{theirs}: its passwords may be earlier ones",
+        "bring the branch up to date; an earlier password that is wanted is set anew with sops set",
+    )
 
 
 def _told(base: Base, one: DesiredGateway, secrets: SecretFiles) -> SecretState | None:

@@ -24,6 +24,8 @@ CERTIFICATES: Final = "certs"
 """The folder beside the declarations for certificates whose own path is of no use here."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@/+-]*(?: [A-Za-z0-9_.@/+-]+)*")
+# what Python calls printable, and what shows as nothing at all
+_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _OPENS: Final = re.compile(r"\{(?=[{%#])")
 _BRACE: Final = "{{ a_brace | default('{') }}"
 _PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -182,7 +184,7 @@ def _own_path(file: str, folder: str | None) -> str:
 def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character
-    if character.isprintable():
+    if character.isprintable() and character not in _UNSEEN:
         return character
     code = ord(character)
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - of four digits

@@ -78,9 +78,9 @@ def _issuer(own: x509.Certificate, among: Iterable[x509.Certificate]) -> x509.Ce
 
 
 def _issued(issuer: x509.Certificate, other: x509.Certificate) -> bool:
-    if issuer.subject != other.issuer:
-        return False
     try:
+        if issuer.subject != other.issuer:
+            return False
         other.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False

@@ -45,8 +45,6 @@ SAVE: Final = "Save"
 REBUILDING: Final = "Rebuilding"
 DISCONNECTED: Final = "Disconnected"
 
-EMPTY: Final = "(empty)"
-
 _BASIC_FIELDS: Final = ("protocol_type",)
 _ADDRESS_FIELDS: Final = (
     "host",
@@ -64,22 +62,22 @@ _ADDRESS_FIELDS: Final = (
 _CONSOLE_FIELDS: Final = frozenset({*_BASIC_FIELDS, *_ADDRESS_FIELDS, "state"})
 _DOCUMENTED_CERT_TYPES: Final = {".cer": "CER"}
 
-_SAVING: Final = "The page does not say whether saving connects the gateway."
+_SAVING: Final = "The vendor's page does not say whether saving connects the gateway."
 _PROTOCOL: Final = (
-    "The page does not say whether the protocol of a gateway that is there can be changed. If it "
+    "The vendor's page does not say whether the protocol of a gateway can be changed later. If it "
     "cannot, skip this change: declare a gateway of another name, and this one disconnected."
 )
 _CLEARED: Final = (
-    "The page does not say whether an empty field clears the password that is stored. To be sure, "
-    "change the password at the mail server."
+    "The vendor's page does not say whether an empty field clears the password that is stored. To "
+    "be sure, change the password at the mail server."
 )
 _KEPT: Final = (
     "The console keeps this gateway and the password that was typed last: no page describes how to "
     "remove either. If the mailbox is no longer used, change its password at the mail server."
 )
 _IMPORT: Final = (
-    "The page names no menu and describes no form: import the file under the name of your choice. "
-    "Nothing to do if another gateway had it imported before."
+    "What could be read of the vendor's page names no menu and no form: import the file under a "
+    "name of your choice. Nothing to do if it was imported for another gateway before."
 )
 
 
@@ -227,7 +225,7 @@ def _all_fields(
     found = []
     for name in names:
         one = _field(name, desired, before)
-        if one.secret or one.value != EMPTY or (one.before is not None):
+        if one.secret or one.value or one.before is not None:
             found.append(one)
     return tuple(found)
 
@@ -241,7 +239,7 @@ def _changed_fields(
 def _field(name: str, desired: DesiredGateway, before: Gateway | None) -> ConsoleField:
     label = labels()[name]
     if name == PASSWORD_FIELD:
-        return ConsoleField(name, label, EMPTY, secret=desired.secret)
+        return ConsoleField(name, label, "", secret=desired.secret)
     value = _value(name, desired.gateway)
     was = _value(name, before) if before else value
     return ConsoleField(name, label, value, was if was != value else None)
@@ -251,13 +249,13 @@ def _value(name: str, gateway: Gateway) -> str:
     """A field's value in the words of its page."""
     if name == CERTIFICATE_FIELD:
         anchor = gateway.certificate
-        return f"{anchor.file} ({anchor.digest[:19]}...)" if anchor else EMPTY
+        return f"{anchor.file} ({anchor.digest[:19]}...)" if anchor else ""
     value = gateway.fields()[name]
     if name == "case_sensitivity":
         return "sensitive" if value else "insensitive"
     if isinstance(value, bool):
         return "True" if value else "False"
-    return EMPTY if value is None else str(value)
+    return "" if value is None else str(value)
 
 
 def _clears(change: Change) -> bool:

@@ -34,6 +34,13 @@ class Api:
     header: str
     token: Secret
 
+    @property
+    def place(self) -> str:
+        """The address as it may be shown: some put a password into it."""
+        scheme, separator, rest = self.url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer as data. What may pass is tried again; a repeated comment is then replaced.
 
@@ -52,7 +59,7 @@ class Api:
         if status < _REDIRECTS:
             return data
         said, hint = _MEANING.get(status, (f"answered with status {status}", "try again later"))
-        raise PlatformUnavailable(f"{self.url} {said}", hint)
+        raise PlatformUnavailable(f"{self.place} {said}", hint)
 
     async def pages(self, path: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every entry of a list, page by page."""
@@ -84,7 +91,7 @@ class Api:
                 return answer.status, json.loads(content) if is_json and content else None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise PlatformUnavailable(
-                f"{self.url} cannot be reached ({type(error).__name__})",
+                f"{self.place} cannot be reached ({type(error).__name__})",
                 "check the network; the comment can be printed with --print",
             ) from None
 

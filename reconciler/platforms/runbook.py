@@ -187,7 +187,7 @@ class RunbookPlatform:
         if not shows or actual.status.state not in _UNREAD:
             return actual
         at, who = stamp(self._clock()), write.actor.name
-        if shows == CONNECTION_SUCCEEDED:
+        if shows.strip().casefold() == CONNECTION_SUCCEEDED.casefold():
             return replace(actual, status=Status(StatusState.SUCCEEDED, at, at, actor=who))
         # the console names no kind: this one blames no field
         failure = Failure(FailureKind.PROTOCOL, None, f"Gateway Monitoring shows: {shows}")

@@ -58,7 +58,9 @@ class RecordLock:
     def _open(self) -> int:
         path = self.root / FOLDER / f"{self.name.replace('/', '-')}.lock"
         try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            if not path.parent.exists():
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                path.with_name(".gitignore").write_text("*\n")  # nothing in it is for a commit
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise PlatformUnavailable(

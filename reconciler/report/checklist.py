@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from reconciler.report.plan import SYMBOLS, summary_text
-from reconciler.report.runbook import LABELS_ONLY, NOTHING_TO_DO, Checklist
+from reconciler.report.runbook import EMPTY, LABELS_ONLY, NOTHING_TO_DO, Checklist
 from reconciler.report.safe import line
 
 _TEMPLATES: Final = "templates"
@@ -36,6 +36,7 @@ def checklist_html(checklist: Checklist) -> str:
         symbols=SYMBOLS,
         labels_only=LABELS_ONLY,
         nothing_to_do=NOTHING_TO_DO,
+        empty=EMPTY,
         style=Markup(style),  # noqa: S704 - ours, and no word of a user in it
         script=Markup(script),  # noqa: S704
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "

@@ -17,21 +17,33 @@ from reconciler.model import (
     SecretChange,
 )
 from reconciler.report.plan import SYMBOLS, check_text, summary_text, value_text
-from reconciler.report.safe import markdown as md
-from reconciler.report.safe import marker_name
+from reconciler.report.safe import markdown, marker_name
 
 MAX_LENGTH: Final = 60_000
 """Characters; GitHub refuses a comment of more than 65,536, and counts some of them twice."""
 
+_OF_SECRETS: Final = frozenset({"secrets-file-keys", "secrets-file-older"})
 _MAX_DANGERS: Final = 8_000
 _MAX_REASON: Final = 1_000
+_MAX_VALUE: Final = 1_000
+_MAX_NAME: Final = 200
 _ROOM_TO_SAY_SO: Final = 300
 _DATE: Final = len("2026-11-22")
 
 
 def marker(target: str) -> str:
     """What the comment of a target begins with, so that it is found again and replaced."""
-    return f"<!-- gateways plan: {marker_name(target)} -->"
+    return f"<!-- gateways plan: {marker_name(target[:_MAX_NAME])} -->"
+
+
+def md(text: str, most: int = _MAX_VALUE) -> str:
+    """Escaped, which makes it longer, and never more than `most` characters of it."""
+    return markdown(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def _name(text: str) -> str:
+    """What stands outside of the parts that are cut, and so is short by itself."""
+    return md(text, _MAX_NAME)
 
 
 def comment(plan: Plan, *, limit: int = MAX_LENGTH) -> str:
@@ -60,7 +72,7 @@ def comment(plan: Plan, *, limit: int = MAX_LENGTH) -> str:
 
 
 def _head(plan: Plan) -> Iterator[str]:
-    yield f"{marker(plan.target)}\n## Email gateways: {md(plan.target)}: {_title(plan)}"
+    yield f"{marker(plan.target)}\n## Email gateways: {_name(plan.target)}: {_title(plan)}"
     yield _sentence(plan)
     dangers, hidden = _fitting([f"> - {danger}\n" for danger in _dangers(plan)], _MAX_DANGERS)
     if hidden:
@@ -83,7 +95,7 @@ def _title(plan: Plan) -> str:
 
 def _sentence(plan: Plan) -> str:
     if plan.blocked:
-        return "**Nothing can be applied:** " + md("; ".join(plan.blocked)[:_MAX_REASON])
+        return "**Nothing can be applied:** " + md("; ".join(plan.blocked), _MAX_REASON)
     if not plan.changes:
         return f"Once merged, apply does nothing: {_count(plan.unchanged, 'gateway')} as declared."
     words = [f"**{action}** {plan.count(action)}" for action in Action if plan.count(action)]
@@ -91,7 +103,7 @@ def _sentence(plan: Plan) -> str:
     done = "Once merged, apply will " + _listed(words) if words else "Apply will do nothing"
     if remade:
         done += f"; {_count(remade, 'connection')} made anew"
-    return f"{done}. {md(summary_text(plan))}."
+    return f"{done}. {_name(summary_text(plan))}."
 
 
 def _dangers(plan: Plan) -> Iterator[str]:
@@ -107,6 +119,9 @@ def _dangers(plan: Plan) -> Iterator[str]:
             f"policy **{md(policy.setting)}** changes with this: "
             f"{md(policy.policy)} → {md(policy.tree)}; this plan keeps to {md(plan.policy_from)}"
         )
+    for warning in plan.warnings:
+        if warning.rule in _OF_SECRETS:
+            yield f"secrets file **{md(warning.place.file)}**: {md(warning.message)}"
     edits = [change for change in plan.planned if change.action is Action.EDIT]
     fields = [(change, one) for change in edits for one in change.fields]
     yield from filter(None, (_danger(change, one) for change, one in fields))
@@ -204,13 +219,16 @@ def _foot(plan: Plan) -> Iterator[str]:
         yield f"Foreign, never touched: {len(plan.foreign)}."
     commit = ""
     if plan.git and plan.git.commit:
-        commit = f" at commit {md(plan.git.commit[:10])}" + (" (dirty)" if plan.git.dirty else "")
-    tool = f"gateways {md(plan.tool_version)}"
+        commit = f" at commit {_name(plan.git.commit[:10])}" + (
+            " (dirty)" if plan.git.dirty else ""
+        )
+    tool = f"gateways {_name(plan.tool_version)}"
     yield (
-        f"Next: <code>gateways plan -t {md(plan.target)} --out plan.json</code>, then after the "
-        f"merge <code>gateways apply -t {md(plan.target)}</code>."
+        f"Next: <code>gateways plan -t {_name(plan.target)} --out plan.json</code>, then after the "
+        f"merge <code>gateways apply -t {_name(plan.target)}</code>."
     )
-    yield f"<sub>{md(summary_text(plan))}{commit}, planned {md(plan.created_at)} by {tool}</sub>"
+    planned = f"planned {_name(plan.created_at)} by {tool}"
+    yield f"<sub>{_name(summary_text(plan))}{commit}, {planned}</sub>"
 
 
 def _fitting(parts: Sequence[str], room: int) -> tuple[list[str], int]:

@@ -13,6 +13,7 @@ from reconciler.report.safe import code, line, markdown
 from reconciler.report.style import PLAIN, Style
 
 LABELS_ONLY: Final = "Recorded only, the console has no such field"
+EMPTY: Final = "(empty)"
 NOTHING_TO_DO: Final = "Nothing to do in the console."
 
 Ticked = Mapping[tuple[str, int], Tick]
@@ -50,7 +51,8 @@ def field_text(one: ConsoleField) -> str:
     """What to put under a label, for a terminal."""
     if one.secret:
         return line(secret_text(one.secret))
-    return f"{line(one.before)} -> {line(one.value)}" if one.before else line(one.value)
+    value = line(one.value) or EMPTY
+    return value if one.before is None else f"{line(one.before) or EMPTY} -> {value}"
 
 
 def change_lines(runbook: Runbook, style: Style = PLAIN) -> Iterator[str]:
@@ -70,7 +72,7 @@ def step_lines(runbook: Runbook, number: int, style: Style = PLAIN) -> Iterator[
     yield style.bold(f"  Step {number} of {len(runbook.steps)}: {step.title}")
     yield f"    {where(step)}"
     if step.find:
-        yield f"    at {line(step.find)}"
+        yield f"    in the row of {line(step.find)}"
     width = max((len(one.label) for one in step.fields), default=0)
     for one in step.fields:
         yield f"      {one.label:<{width}}  {field_text(one)}"
@@ -89,31 +91,32 @@ def checklist_markdown(checklist: Checklist) -> str:
 
 def _markdown(checklist: Checklist) -> Iterator[str]:
     plan = checklist.plan
-    yield f"# Console steps: {markdown(plan.target)}"
+    yield f"# Console steps for target {code(plan.target)}"
     yield ""
     yield f"{markdown(summary_text(plan))}. Printing this ticks nothing."
     for number, one in enumerate(checklist.runbooks, 1):
         yield ""
-        yield from _runbook_markdown(number, one, checklist.ticked)
+        yield from runbook_markdown(number, one, checklist.ticked)
     for change in plan.changes:
         if change.blocked_by:
             yield ""
-            yield f"**Blocked:** {code(change.gateway)}: {markdown(change.blocked_by)}"
+            yield f"**Blocked:** {code(change.gateway)}: {code(change.blocked_by)}"
     if checklist.runbooks:
         yield ""
         yield "## When it is done"
         yield ""
         for one in checklist.runbooks:
-            yield f"    {line(checklist.done)} {line(one.change.gateway)}"
+            yield f"- {code(f'{checklist.done} {one.change.gateway}')}"
         yield ""
         yield f"Then commit the record, {code(checklist.record)}."
 
 
-def _runbook_markdown(number: int, runbook: Runbook, ticked: Ticked) -> Iterator[str]:
+def runbook_markdown(number: int, runbook: Runbook, ticked: Ticked) -> Iterator[str]:
+    """One change and its steps, as lines of Markdown."""
     change = runbook.change
     yield f"## {number}. {change.action.capitalize()} {code(change.gateway)}"
     yield ""
-    yield f"Because: {markdown(change.reason)}"
+    yield f"Because: {code(change.reason)}"
     if runbook.recorded:
         yield ""
         yield f"{LABELS_ONLY}: {', '.join(map(code, runbook.recorded))}"
@@ -125,10 +128,10 @@ def _runbook_markdown(number: int, runbook: Runbook, ticked: Ticked) -> Iterator
 
 
 def _step_markdown(step: Step, tick: Tick | None) -> Iterator[str]:
-    by = f" (ticked by {code(tick.actor)} at {tick.at})" if tick else ""
+    by = f" (ticked by {code(tick.actor)} at {code(tick.at)})" if tick else ""
     yield f"- [{'x' if tick else ' '}] **{step.title}**: {where(step)}{by}"
     if step.find:
-        yield f"  - at {code(step.find)}"
+        yield f"  - in the row of {code(step.find)}"
     for one in step.fields:
         yield f"  - {one.label}: {_field_markdown(one)}"
     if step.then:
@@ -142,4 +145,7 @@ def _step_markdown(step: Step, tick: Tick | None) -> Iterator[str]:
 def _field_markdown(one: ConsoleField) -> str:
     if one.secret:
         return f"*type the password of secret {code(one.secret)}*"
-    return f"{code(one.before)} → {code(one.value)}" if one.before else code(one.value)
+    value = code(one.value) if one.value else EMPTY
+    if one.before is None:
+        return value
+    return f"{code(one.before) if one.before else EMPTY} → {value}"

@@ -16,11 +16,12 @@ _UNSAFE: Final = (
 _COMMAND: Final = r"(?<=#)#(?=\w*\[)"
 _SPELLED: Final = re.compile(f"{_UNSAFE}|{_COMMAND}")
 _IN_JSON: Final = re.compile(_COMMAND)
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:/$^\x00])")
+_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&@:/$^\x00]|\A\s|\s\Z)")
 # Where a forge looks, in what is left once entities are decoded, for mentions, for references
 # (#1, GH-1, and on GitLab !1, ~label, %milestone, $1, &1, ^1), for addresses and for :emoji:
 _NOTICED: Final = re.compile(
-    r"[@#]|[!~%$&^](?=[\w\"'])|:(?=//|(?!\d+:)[\w+-]+:)|\bg[hl]-(?=\d)|\bwww(?=\.)",
+    r"[@#]|[!~%$&^](?=[\w\"'])|:(?=//|(?!\d)[\w+-]+(?::|\Z))"
+    r"|\bg[hl]-(?=\d)|\bwww(?=\.)",
     re.ASCII | re.IGNORECASE,
 )
 _APART: Final = "&#8203;"

@@ -11,11 +11,14 @@ from reconciler.report.style import PLAIN, Style
 CONSOLE_WORDS: Final = {StatusState.SUCCEEDED: CONNECTION_SUCCEEDED}
 
 
-def status_text(gateways: Sequence[ActualGateway], owner: str, style: Style = PLAIN) -> str:
+def status_text(
+    gateways: Sequence[ActualGateway], owner: str, style: Style = PLAIN, *, told: bool = False
+) -> str:
+    """A table. With `told` the platform knows only what people said of it."""
     if not gateways:
         return "no gateways on the platform\n"
     rows = [["NAME", "PROTOCOL", "SERVER", "STATUS", "SINCE", ""]]
-    rows += [_row(one, owner) for one in gateways]
+    rows += [_row(one, owner, told=told) for one in gateways]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = []
     for number, row in enumerate(rows):
@@ -50,9 +53,11 @@ def status_data(gateways: Sequence[ActualGateway], owner: str) -> dict[str, Any]
     }
 
 
-def _row(one: ActualGateway, owner: str) -> list[str]:
+def _row(one: ActualGateway, owner: str, *, told: bool) -> list[str]:
     status = one.status
     notes = [_message(status)] if status.state is not StatusState.SUCCEEDED else []
+    if told and status.state is StatusState.CONNECTING:
+        notes.append("nobody has looked yet")
     if one.owner != owner:
         notes.append(f"foreign: {one.owner or 'made by hand'}")
     server = f"[{one.gateway.host}]" if ":" in one.gateway.host else one.gateway.host

@@ -8,7 +8,7 @@ import click
 from reconciler.cli.root import COMMANDS, root
 from scripts.reference.markdown import block, code, joined, page, table, text
 
-COLUMNS: Final = 88
+COLUMNS: Final = 78  # on a terminal of 80
 INTRO: Final = """\
 Every command, as `--help` tells of it. Results go to standard output, everything else to standard
 error. Instead of `gateways`, `python -m reconciler` does as well.
@@ -98,6 +98,7 @@ def _section(
     return joined(
         f"## {name}\n",
         text(command.get_short_help_str(10_000)) + "\n",
+        block(" ".join((name, *command.collect_usage_pieces(context)))),
         _option_table(context, own),
         f"Formats: {', '.join(code(str(one)) for one in printed)}.\n" if len(printed) > 1 else "",
         f'<details markdown="1"><summary>{summary}</summary>\n',

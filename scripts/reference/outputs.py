@@ -30,7 +30,7 @@ def _title(name: str) -> str:
 def _section(name: str) -> str:
     root = schemas.load(name)
     reader = Reader(root)
-    parts = [f"## {name}\n", f"**{_title(name)}.** {text(root.get('description', ''))}\n"]
+    parts = [f"## {name}\n", f"**{_title(name)}.** {text(root.get('description', ''))}".rstrip()]
     parts.append(block(f"gateways schema {name}", "sh"))
     whole = reader.merged(root)
     if "oneOf" in whole and "properties" not in whole:

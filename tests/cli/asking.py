@@ -1,6 +1,5 @@
 """A command on a terminal of its own, and whoever sits there."""
 
-import contextlib
 import os
 import pty
 import select
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_SECONDS = 30.0
+_SECONDS = 20.0
 
 
 class Terminal:
@@ -63,29 +62,30 @@ class Terminal:
             self.answer(question, text)
 
     def interrupt(self) -> int:
-        """Press Ctrl-C until the command ends; its exit code."""
+        """Press Ctrl-C, and again only where the first came too early; the command's exit code."""
+        self.press("\x03")
         until = time.monotonic() + _SECONDS
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                self.press("\x03")
-            if not self._read(time.monotonic() + 0.5, patient=True):
-                break
-        return self.end()
+        while self._read(until, quiet=2):
+            pass
+        return self._exit_code()
 
     def end(self) -> int:
         """Wait for the end of the command; its exit code."""
         until = time.monotonic() + _SECONDS
         while self._read(until):
             pass
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
         _, status = os.waitpid(self._child, 0)
         return os.waitstatus_to_exitcode(status)
 
-    def _read(self, until: float, *, patient: bool = False) -> bool:
-        """Read some; False at the end. Out of time is no end for who is `patient`."""
-        ready = select.select([self._handle], [], [], max(0.0, until - time.monotonic()))[0]
-        if not ready:
-            if patient:
-                return True
+    def _read(self, until: float, *, quiet: float | None = None) -> bool:
+        """Read some; False at the end. After so many `quiet` seconds Ctrl-C is pressed."""
+        wait = max(0.0, until - time.monotonic())
+        if quiet is not None and not select.select([self._handle], [], [], quiet)[0]:
+            self.press("\x03")
+        if not select.select([self._handle], [], [], wait)[0]:
             raise AssertionError(f"nothing more was shown after:\n{self.shown}")
         try:
             more = os.read(self._handle, 65536)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import pytest
 from pyrage import x25519
@@ -160,11 +161,22 @@ EVERY = [
     ["dump", "--all", "--format", "json"],
     ["dump", "--out", "dumped"],
     ["schema", "plan"],
+    ["comment", "plan.json", "--print"],
+    ["comment", "plan.json", "--print", "--format", "json", "-v"],
 ]
+TO: Final = ("--to", USERS[0], "--kind", "notification")
+MAIL: Final = [
+    ["send", "b", *TO, "--subject", "s", "--text", "t", "-v"],
+    ["send", "b", *TO, "--subject", "s", "--text", "t", "--format", "json"],
+    ["inbox", "a"],
+    ["inbox", "a", "--format", "json", "-v", "--log-format", "json"],
+]
+"""On a service they need a token of another role."""
 
 
 def _every_command(watched: Watched) -> set[int]:
-    codes = {watched.run(*arguments) for arguments in EVERY}
+    here = "local" in watched.world.settings["targets"]
+    codes = {watched.run(*arguments) for arguments in (*EVERY, *(MAIL if here else ()))}
     codes.add(watched.run("disconnect", "b", "--log-format", "json"))
     watched.expect_clean_files()
     return codes

@@ -1,6 +1,8 @@
 """A pull request's plan, where there is no key: everything is planned, rotations by ciphertext."""
 
+import html
 import subprocess
+import time
 
 import pytest
 
@@ -95,15 +97,38 @@ def test_a_secrets_file_under_other_keys_does_not_pass_unseen(applied: World) ->
     """A4: anybody can encrypt for the recipients."""
     applied.passwords["two"] = CANARY + "-of-somebody-else"
     applied.write_secrets()
-    shown = keyless(applied, "--policy-from", "main")
+    shown = keyless(applied, "--policy-from", "main", "--out", "plan.json")
     assert shown.code == 0
     assert "warning[secrets-file-keys]" in shown.err
+    comment = applied.run("comment", "plan.json", "--print").out
+    danger = next(line for line in comment.splitlines() if line.startswith("> - secrets file"))
+    assert "other keys or recipients" in danger
     assert "and not those of 1 secrets file with other keys" in shown.out
     markdown = keyless(applied, "--policy-from", "main", "--format", "markdown").out
     assert "and not those of 1 secrets file with other keys" in markdown
     applied.settings["targets"]["local"]["errors"] = ["secrets-file-keys"]
     applied.write_settings()
     assert keyless(applied, "--policy-from", "main").code == 0, "the base has the say"
+    git(applied, "commit", "-qm", "strict", "--", "gateways.yaml")
+    assert keyless(applied, "--policy-from", "main").code == 3
+
+
+def test_an_earlier_password_does_not_pass_unseen(applied: World) -> None:
+    """A8: with a key or without; the comment has it where nobody overlooks it."""
+    before = (applied.root / FILE).read_bytes()
+    time.sleep(1.1)  # seconds are all that sops tells
+    rotate(applied, "two", 2, CANARY + "-new")
+    git(applied, "commit", "-qam", "rotated")
+    (applied.root / FILE).write_bytes(before)
+    shown = keyless(applied, "--policy-from", "main", "--out", "plan.json")
+    assert shown.code == 0
+    assert f"{FILE}:1:1: warning[secrets-file-older]" in shown.err
+    comment = applied.run("comment", "plan.json", "--print").out
+    assert f"> - secrets file **{FILE}**: the file was last written at" in html.unescape(comment)
+    assert "warning[secrets-file-older]" in applied.run("plan", "--policy-from", "main").err
+    assert "secrets-file-older" not in applied.run("plan").err
+    applied.settings["targets"]["local"]["errors"] = ["secrets-file-older"]
+    applied.write_settings()
     git(applied, "commit", "-qm", "strict", "--", "gateways.yaml")
     assert keyless(applied, "--policy-from", "main").code == 3
 

@@ -96,6 +96,17 @@ class Repository:
         files = [one.place.file for one in problems]
         return {one.gateway.name: one.since_base for one in found}, files
 
+    def older(self) -> list[str]:
+        """The files that were written later at the commit."""
+        target = read_project(SETTINGS, self.tree).target()
+        secrets = SecretFiles.scan(self.tree, target.secrets, (), environ={})
+        found = rotation.older(rotation.sealed_of(self.base, target), secrets, NAMES)
+        assert {one.rule for one in found} <= {"secrets-file-older"}
+        return [one.place.file for one in found]
+
+    def written_at(self) -> str:
+        return str(yaml.safe_load(self.file.read_bytes())["sops"]["lastmodified"])
+
     def opens(self) -> bool:
         """Whether whoever has the key can read what there is."""
         environ = dict(self.age.environ)
@@ -114,6 +125,26 @@ def repository(tmp_path: Path) -> Repository:
 
 ALL_THE_SAME = dict.fromkeys(NAMES, UNCHANGED)
 NOTHING_TOLD = dict.fromkeys(NAMES)
+
+
+def test_an_earlier_state_of_a_file_is_told_by_when_sops_wrote_it(repository: Repository) -> None:
+    """A8: it is a good file, of passwords that were replaced; it cannot be dated forward."""
+    assert repository.older() == []
+    before = repository.file.read_bytes()
+    then = yaml.safe_load(before)["sops"]["lastmodified"]
+    while repository.written_at() == then:  # seconds are all that sops tells
+        repository.set('["one"]', "alpha-2")
+        repository.set('["one"]', "alpha-3")
+    assert repository.older() == [], "the tree is newer"
+    now = repository.written_at()
+    repository.write(repository.base, FILE, repository.file.read_bytes())
+    assert repository.older() == []
+    repository.file.write_bytes(before)
+    assert repository.older() == [FILE]
+    assert repository.opens()
+    repository.file.write_bytes(before.replace(then.encode(), now.encode()))
+    assert repository.older() == []
+    assert not repository.opens()
 
 
 def test_nothing_changed(repository: Repository) -> None:

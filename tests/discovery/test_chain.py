@@ -2,6 +2,7 @@
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from reconciler.discovery import chain
 from reconciler.discovery.chain import LONGEST, NotReadable, links, root_of
 
 Key = ec.EllipticCurvePrivateKey
+MAIL = "mail.acme.test"
 HOSTILE = "\x1b[2J\u202eevil\nroot, CN=Good Root"
 
 
@@ -30,6 +33,7 @@ def issued(subject: str, issuer: str, key: Key, signer: Key) -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=subject != MAIL, path_length=None), critical=True)
         .sign(signer, hashes.SHA256())
     )
     return certificate.public_bytes(Encoding.DER)
@@ -42,20 +46,20 @@ def keys(count: int) -> list[Key]:
 ROOT_KEY, INNER_KEY, OWN_KEY, OTHER_KEY = keys(4)
 ROOT = issued("Root", "Root", ROOT_KEY, ROOT_KEY)
 INNER = issued("Inner", "Root", INNER_KEY, ROOT_KEY)
-OWN = issued("mail.acme.test", "Inner", OWN_KEY, INNER_KEY)
+OWN = issued(MAIL, "Inner", OWN_KEY, INNER_KEY)
 
 
 def test_the_root_that_was_sent_in_whatever_order() -> None:
-    for chain in ([OWN, INNER, ROOT], [OWN, ROOT, INNER]):
-        root = root_of(links(chain))
+    for sent in ([OWN, INNER, ROOT], [OWN, ROOT, INNER]):
+        root = root_of(links(sent))
         assert root
         assert (root.der, root.self_signed) == (ROOT, True)
 
 
 def test_a_root_that_was_not_sent_is_found_among_the_known_ones() -> None:
-    chain = links([OWN, INNER])
-    assert root_of(chain) is None
-    found = root_of(chain, [ROOT])
+    sent = links([OWN, INNER])
+    assert root_of(sent) is None
+    found = root_of(sent, [ROOT])
     assert found
     assert found.der == ROOT
 
@@ -72,7 +76,7 @@ def test_the_same_name_with_another_key_is_no_issuer() -> None:
 
 
 def test_self_signed_is_its_own_root() -> None:
-    alone = issued("mail.acme.test", "mail.acme.test", OWN_KEY, OWN_KEY)
+    alone = issued(MAIL, MAIL, OWN_KEY, OWN_KEY)
     root = root_of(links([alone]))
     assert root
     assert root.der == alone
@@ -85,13 +89,9 @@ def test_issuers_that_go_round_in_a_circle_have_no_root() -> None:
 
 
 def test_the_trust_store_of_this_system_is_looked_in(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: "object"
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from pathlib import Path  # noqa: PLC0415
-
-    from reconciler.discovery import chain  # noqa: PLC0415
-
-    file = Path(str(tmp_path)) / "roots.pem"
+    file = tmp_path / "roots.pem"
     file.write_text(ssl.DER_cert_to_PEM_cert(ROOT))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
@@ -114,8 +114,8 @@ def test_what_no_library_reads_is_said_to_be_so() -> None:
 
 
 def test_hostile_text_is_passed_on_for_the_sink_to_escape() -> None:
-    chain = links([issued(HOSTILE, HOSTILE, OWN_KEY, OWN_KEY)])
-    assert "evil" in chain[0].subject
-    assert chain[0].common_name == HOSTILE
+    shown = links([issued(HOSTILE, HOSTILE, OWN_KEY, OWN_KEY)])
+    assert "evil" in shown[0].subject
+    assert shown[0].common_name == HOSTILE
     endless = links([issued("x" * 60, "y" * 60, OWN_KEY, OWN_KEY)] * 50)
     assert len(endless) == LONGEST

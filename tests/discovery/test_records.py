@@ -106,9 +106,11 @@ async def test_no_records_are_no_findings() -> None:
 async def test_nobody_answers(silent: bool) -> None:  # noqa: FBT001
     """Neither who says nothing nor who talks nonsense holds anybody up for long."""
     started = time.monotonic()
-    with nameserver.NameServer({}, silent=silent, garbage=not silent) as running:
-        with pytest.raises(DnsSilent, match=r"acme\.test"):
-            await records(running, seconds=0.4).servers("acme.test", SMTP)
+    with (
+        nameserver.NameServer({}, silent=silent, garbage=not silent) as running,
+        pytest.raises(DnsSilent, match=r"acme\.test"),
+    ):
+        await records(running, seconds=0.4).servers("acme.test", SMTP)
     assert time.monotonic() - started < 5
 
 

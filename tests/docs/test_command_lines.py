@@ -17,20 +17,23 @@ PAGES: Final = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
 )
 MARKDOWN: Final = MarkdownIt("commonmark")
-START: Final = re.compile(r"(?:^|[;&|(]\s*|\$ )gateways (?=[a-z-])", re.MULTILINE)
+START: Final = re.compile(r"(?:^|[;&|(]\s*)gateways (?=[a-z-])", re.MULTILINE)
 END: Final = {"|", "||", "&&", "&", ";", ">", ">>", "2>", "<", ")"}
 
 
 def blocks(text: str) -> Iterator[str]:
+    """What is typed: scripts, and of a terminal's the lines after a prompt."""
     for token in MARKDOWN.parse(text):
-        if token.type == "fence" and token.info.strip() in {"console", "sh", "bash"}:
-            yield token.content
+        content = token.content.replace("\\\n", " ")
+        if token.type == "fence" and token.info.strip() in {"sh", "bash"}:
+            yield content
+        elif token.type == "fence" and token.info.strip() == "console":
+            yield "\n".join(re.findall(r"^\$ (.*)", content, re.MULTILINE))
 
 
 def command_lines(block: str) -> Iterator[list[str]]:
-    joined = block.replace("\\\n", " ")
-    for match in START.finditer(joined):
-        yield list(words(joined[match.end() :].partition("\n")[0]))
+    for match in START.finditer(block):
+        yield list(words(block[match.end() :].partition("\n")[0]))
 
 
 def words(line: str) -> Iterator[str]:
@@ -46,7 +49,7 @@ def words(line: str) -> Iterator[str]:
 def fault(arguments: list[str]) -> str | None:
     """Why the program would refuse the line, or None. No value is used, only its form."""
     command: click.Command = root
-    context = click.Context(root, info_name="gateways")
+    context = click.Context(root, info_name="gateways", **root.context_settings)
     rest = arguments
     try:
         while isinstance(command, click.Group):
@@ -75,9 +78,8 @@ def test_command_lines_are_understood(page: Path) -> None:
 
 
 def test_lines_are_found() -> None:
-    text = (
-        "```console\n$ cd a && gateways plan \\\n    --out b   # c\n$ gateways show b | less\n```\n"
-    )
+    typed = "$ cd a && gateways plan \\\n    --out b   # c\n$ gateways show b | less\n"
+    text = f"```console\n{typed}gateways said\n```\n"
     lines = [line for block in blocks(text) for line in command_lines(block)]
     assert lines == [["plan", "--out", "b"], ["show", "b"]]
 

@@ -11,7 +11,6 @@ from reconciler.errors import ExitCode
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 DOCS: Final = ROOT / "docs"
-NOT_YET: Final = {"url", "tenant", "token", "record"}  # in one row: for platforms to come
 
 
 def section(page: str, heading: str) -> str:

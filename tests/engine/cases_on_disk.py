@@ -74,6 +74,15 @@ def plan_of(case: Mapping[str, Any], *, backwards: bool = False) -> Plan:
     return planfile.sealed(guard.refuse_empty(plan, len(desired), len(case.get("outside", ()))))
 
 
+def sides_of(
+    case: Mapping[str, Any],
+) -> tuple[dict[str, DesiredGateway], dict[str, ActualGateway]]:
+    """Both sides of a case, by name."""
+    desired = {name: _desired(name, one) for name, one in (case.get("desired") or {}).items()}
+    actual = {name: _actual(name, one) for name, one in (case.get("actual") or {}).items()}
+    return desired, actual
+
+
 def load(name: str) -> dict[str, Any]:
     data: dict[str, Any] = yaml.safe_load((CASES / name / "case.yaml").read_text("utf-8"))
     return data

@@ -13,6 +13,7 @@ from reconciler.model import (
     ActualGateway,
     Change,
     CheckState,
+    Digests,
     Failure,
     FailureKind,
     FieldChange,
@@ -31,6 +32,7 @@ AT = "2026-11-22T10:00:00Z"
 NAMES = ("dns", "tcp", "tls", "expiry", "capabilities", "login")
 GATEWAY = Gateway("a", ProtocolType.IMAP, "mail.example.com", 993)
 EDIT = Change("a", Action.EDIT, "port differs", (FieldChange("port", 993, 994),), reconnects=True)
+DIGESTS = Digests("sha256:" + "0" * 64, "sha256:" + "1" * 64, "")
 LETTERS = {
     "o": RungState.OK,
     "w": RungState.WARNING,
@@ -125,13 +127,14 @@ def test_what_makes_a_connection(action: Action) -> None:
 def blocked() -> Plan:
     """A saved plan with one change that a check has blocked, read back from its file."""
     check = check_of(ladder("ofssss"), actual(StatusState.SUCCEEDED))
-    plan = checked(Plan("local", "embedded", (EDIT,), created_at=AT), {"a": check})
+    plan = Plan("local", "embedded", (EDIT,), created_at=AT, digests=DIGESTS)
+    plan = checked(plan, {"a": check})
     return from_text(to_text(sealed(plan)), "plan.json")
 
 
 @pytest.mark.parametrize("budgets_given", [True, False])
 def test_a_block_is_carried_over(blocked: Plan, *, budgets_given: bool) -> None:
-    fresh = Plan("local", "embedded", (EDIT, Change("b", Action.REBUILD, "")))
+    fresh = Plan("local", "embedded", (EDIT, Change("b", Action.REBUILD, "")), digests=DIGESTS)
     with pytest.raises(StalePlan):
         accept(blocked, fresh, budgets_given=budgets_given)  # b was not reviewed
     (change,) = accept(
@@ -145,7 +148,7 @@ def test_a_block_is_carried_over(blocked: Plan, *, budgets_given: bool) -> None:
 def test_what_was_blocked_by_a_check_must_be_the_same_change(blocked: Plan) -> None:
     other = replace(EDIT, fields=(FieldChange("port", 993, 995),))
     with pytest.raises(StalePlan):
-        accept(blocked, Plan("local", "embedded", (other,)), budgets_given=False)
+        accept(blocked, Plan("local", "embedded", (other,), digests=DIGESTS), budgets_given=False)
 
 
 def test_a_check_that_passed_or_blocked_nothing_changes_nothing() -> None:
@@ -157,5 +160,5 @@ def test_a_check_that_passed_or_blocked_nothing_changes_nothing() -> None:
 
 def test_a_change_that_the_guard_blocks_now_stays_so(blocked: Plan) -> None:
     frozen = replace(EDIT, blocked_by="protected")
-    fresh = Plan("local", "embedded", (frozen,))
+    fresh = Plan("local", "embedded", (frozen,), digests=DIGESTS)
     assert accept(blocked, fresh, budgets_given=False) == fresh

@@ -1,5 +1,7 @@
 """One mail server and one machine for all; a fresh project on a forge for each test."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from demo.mailserver.process import ServerProcess
 from tests.cli.conftest import ACCOUNTS
 from tests.cli.world import World
-from tests.examples.machine import Machine
+from tests.examples.machine import SYSTEM_PATH, Machine
 from tests.examples.repository import Repository
 
 
@@ -18,8 +20,15 @@ def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         yield server
 
 
+PROGRAMS = ("bash", "curl", "git", "jq", "openssl", "unzip")
+
+
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    missing = [program for program in PROGRAMS if not shutil.which(program, path=SYSTEM_PATH)]
+    if missing and os.environ.get("CI") != "true":
+        pytest.skip("missing here: " + ", ".join(missing))
+    assert not missing
     return Machine(tmp_path_factory.mktemp("machine"))
 
 

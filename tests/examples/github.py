@@ -82,7 +82,6 @@ class GitHub:
                 "event": self.event,
                 "token": self.token,
                 "ref": self.ref,
-                "ref_name": self.ref.removeprefix("refs/heads/"),
                 "repository": REPOSITORY,
                 "sha": self.sha,
             },

@@ -25,7 +25,6 @@ class GitLab:
     origin: Path
     variables: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Path] = field(default_factory=dict)
-    installed: str = ""
     runs: int = 0
 
     def starts(self) -> list[str]:
@@ -56,17 +55,19 @@ class GitLab:
             **{key: str(value) for key, value in PIPELINE["variables"].items()},
             **self.variables,
         }
-        ended = run("\n".join([*self._before(), *job["script"]]), workspace, environ)
+        ended = run("\n".join([*self._before(workspace), *job["script"]]), workspace, environ)
         for path in job.get("artifacts", {}).get("paths", ()):
             if (workspace / path).exists():
                 self.kept[name] = place / "kept"
                 shutil.copytree(workspace / path, self.kept[name])
         return ended
 
-    def _before(self) -> list[str]:
-        """What installs gateways; once it has, the same is found on PATH."""
-        if self.machine.gitlab:
-            return [f"tools=$(mktemp -d); PATH={self.machine.gitlab}/bin:$PATH"]
-        keep = f'ln -s "$tools/venv" {self.machine.home}/gitlab'
-        self.machine.gitlab = str(self.machine.home / "gitlab")
-        return [*PIPELINE["default"]["before_script"], keep]
+    def _before(self, workspace: Path) -> list[str]:
+        """What comes first in every job; the same is not installed twice on one machine."""
+        before: list[str] = PIPELINE["default"]["before_script"]
+        pins = (workspace / ".gitlab/gateways-requirements.txt").read_text()
+        wanted = ("\n".join(before), pins)
+        if wanted in self.machine.installed:
+            return before[:1]
+        self.machine.installed.add(wanted)
+        return before

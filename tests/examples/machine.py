@@ -1,4 +1,4 @@
-"""What a job runs on: an empty home, the programs of the system, and gateways once it is installed."""
+"""What a job runs on: an empty home, the system's programs, gateways once it is installed."""
 
 import hashlib
 import os
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import yaml
 
 CHECKOUT: Final = Path(__file__).parents[2]
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -55,13 +57,8 @@ class Machine:
         (self.wheel,) = wheels.iterdir()
         self.python = home / "python"
         subprocess.run([sys.executable, "-m", "venv", str(self.python)], check=True)
-        self.requirements = home / "requirements"
-        self.requirements.mkdir()
-        for name in Path(os.path.realpath(pyyaml_folder())).iterdir():
-            if not name.name.startswith(("gateways_reconciler", "_gateways", "__pycache__")):
-                (self.requirements / name.name).symlink_to(name)
+        self.requirements = link_requirements(home)
         self.installed: set[tuple[str, str]] = set()
-        self.gitlab = ""
 
     def pin(self, digest: str = "") -> str:
         """The requirements file that pins the wheel by its hash, or by another one."""
@@ -84,11 +81,14 @@ class Machine:
         }
 
 
-def pyyaml_folder() -> Path:
-    """Where the requirements of this checkout are installed."""
-    import yaml  # noqa: PLC0415 - asked where it is, not used
-
-    return Path(yaml.__file__).parents[1]
+def link_requirements(home: Path) -> Path:
+    """A folder with all that is installed beside this checkout, and not the checkout itself."""
+    folder = home / "requirements"
+    folder.mkdir()
+    for path in Path(yaml.__file__).parents[1].iterdir():
+        if "gateways_reconciler" not in path.name:
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 def run(script: str, folder: Path, environ: Mapping[str, str]) -> Ended:

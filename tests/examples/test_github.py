@@ -1,6 +1,5 @@
 """The workflows for GitHub, each job run as its runner would, on a project with a forge."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +40,6 @@ def request_by(github: GitHub, repository: Repository, message: str = "a change"
 
 def merged(github: GitHub, repository: Repository) -> None:
     github.sha, github.ref = repository.accept(), "refs/heads/main"
-    github.event = {"repository": {"default_branch": "main"}}
 
 
 def test_a_pull_request_is_judged_and_planned_without_any_secret(
@@ -54,12 +52,12 @@ def test_a_pull_request_is_judged_and_planned_without_any_secret(
     judged = github.run(job("gateways-pull-request", "validate"))
     assert judged.outcome == "success", judged.log
     reports = github.artifacts["gateways-reports"]
-    assert sorted(os.listdir(reports)) == ["validate.junit", "validate.sarif"]
+    assert sorted(path.name for path in reports.iterdir()) == ["validate.junit", "validate.sarif"]
 
     planned = github.run(job("gateways-pull-request", "plan"))
     assert planned.outcome == "success", planned.log
     plan = github.artifacts["gateways-plan"]
-    assert sorted(os.listdir(plan)) == ["plan.html", "plan.json"]
+    assert sorted(path.name for path in plan.iterdir()) == ["plan.html", "plan.json"]
     assert [one["gateway"] for one in plan_of(plan)["changes"]] == ["a", "c"]
     assert plan_of(plan)["git"] == {"commit": github.sha, "dirty": False}
     assert "create" in planned.summary
@@ -159,7 +157,8 @@ def test_merge_apply_and_drift(github: GitHub, repository: Repository, there: El
     repository.commit("a service")
     repository.push()
     token = world.environ["GATEWAYS_TOKEN"]
-    world.declare({"a": world.gateway(), "b": world.gateway(2), "c": world.gateway(2)})
+    gateways = {"a": world.gateway(), "b": world.gateway(2), "c": world.gateway(2)}
+    world.declare(gateways)
     request_by(github, repository)
     planned = github.run(job("gateways-pull-request", "plan"))
     assert planned.outcome == "failure"  # of this target nothing can be read without a token
@@ -181,6 +180,12 @@ def test_merge_apply_and_drift(github: GitHub, repository: Repository, there: El
 
     quiet = github.run(job("gateways-drift", "drift"))
     assert quiet.outcome == "success", quiet.log
+    gateways["c"]["labels"] = {"team": "returns"}
+    world.declare(gateways)
+    request_by(github, repository)
+    merged(github, repository)
+    waiting = github.run(job("gateways-drift", "drift"))  # for its apply, which is no drift
+    assert waiting.outcome == "success", waiting.log
     assert world.run("disconnect", "a").code == 0  # by hand
     loud = github.run(job("gateways-drift", "drift"))
     assert loud.outcome == "failure"
@@ -196,7 +201,6 @@ def expect_no_secret(run: Run, github: GitHub) -> None:
 
 
 def test_apply_runs_on_the_default_branch_only(github: GitHub, repository: Repository) -> None:
-    github.event = {"repository": {"default_branch": "main"}}
     github.sha, github.ref = repository.main(), "refs/heads/other"
     for name, which in (("gateways-apply", "apply"), ("gateways-drift", "drift")):
         assert github.run(job(name, which)).outcome == "skipped"

@@ -21,7 +21,7 @@ _ACTS: Final = re.compile(
 _COMMAND: Final = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
 # as forges look for them in what has been rendered, outside of code
 _NOTICED: Final = re.compile(
-    r"(?<![\w])[@#!~%$&^][\w\"]|\b(?:GH|GL)-\d|\w+://|www\.|:(?!\d+:)[\w+-]+:",
+    r"(?<![\w])[@#!~%$&^][\w\"]|\b(?:GH|GL)-\d|\w+://|www\.|:(?!\d)[\w+-]+:",
     re.IGNORECASE | re.ASCII,
 )
 _TAG: Final = re.compile(r"<!--.*?-->|<[^>]*>", re.DOTALL)

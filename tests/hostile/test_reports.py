@@ -4,7 +4,9 @@ Each output is compared with the one for a harmless word: of tags and of nodes t
 """
 
 import json
+import re
 from functools import cache
+from html import unescape
 
 import pytest
 
@@ -29,6 +31,7 @@ from reconciler.report.problems import (
 from reconciler.report.sarif import judgement_sarif
 from reconciler.report.sent import sent_data, sent_text
 from reconciler.report.status import status_data, status_text
+from reconciler.report.style import COLOUR
 from reconciler.report.tokens import tokens_text
 from tests.hostile import everywhere
 from tests.hostile.corpus import HOSTILE, SHORT
@@ -79,15 +82,38 @@ TOKEN = ("id", "tenant", "role", "state", "expires_at", "revoked_at", "origin", 
 def test_as_many_lines_as_for_a_word(name: str) -> None:
     """A21: no string adds a line, which could pass for one of ours."""
     text = SHORT[name]
-    for made in (
-        lambda one: plan_text(everywhere.plan(one)),
-        lambda one: drift_text(everywhere.drift(one)),
-        lambda one: judgement_text(everywhere.judgement(one)),
-        lambda one: status_text(everywhere.gateways(one), "acme"),
-        lambda one: ladders_text([everywhere.ladder(one)]),
-        lambda one: inbox_text(everywhere.inbox(one)),
+    assert _lines(text) == _lines(WORD)
+
+
+def _lines(text: str) -> list[int]:
+    shown = (
+        plan_text(everywhere.plan(text)),
+        drift_text(everywhere.drift(text)),
+        judgement_text(everywhere.judgement(text)),
+        status_text(everywhere.gateways(text), "acme"),
+        ladders_text([everywhere.ladder(text)]),
+        inbox_text(everywhere.inbox(text)),
+    )
+    return [one.count("\n") for one in shown]
+
+
+@each_short
+def test_colours_are_ours(name: str) -> None:
+    """A21: on a terminal too, there is no control sequence but ours."""
+    text = SHORT[name]
+    for shown in (
+        plan_text(everywhere.plan(text), COLOUR),
+        drift_text(everywhere.drift(text), COLOUR),
+        judgement_text(everywhere.judgement(text), COLOUR),
+        ladders_text([everywhere.ladder(text)], COLOUR),
+        inbox_text(everywhere.inbox(text), COLOUR),
+        sent_text(everywhere.sent(text), COLOUR),
+        tokens_text([dict.fromkeys(TOKEN, text)], COLOUR),
+        status_text(everywhere.gateways(text), "acme", COLOUR),
+        *(outcomes_report.outcome_text(one, COLOUR) for one in everywhere.outcomes(text)),
     ):
-        assert made(text).count("\n") == made(WORD).count("\n")
+        assert "\x1b[" in shown
+        expect_terminal(re.sub(r"\x1b\[(?:0|1|2|31|32|33|36)m", "", shown))
 
 
 @each
@@ -193,8 +219,6 @@ def test_messages_on_standard_error(name: str) -> None:
 )
 def test_what_can_be_copied_from_a_comment(text: str, shown: str) -> None:
     """Only where a forge would make something of it, there is a space of no width."""
-    from html import unescape
-
     assert unescape(safe.markdown(text)) == shown
 
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from markdown_it import MarkdownIt
 
 from reconciler.model import (
     CONNECTION_FIELDS,
@@ -19,37 +18,8 @@ from reconciler.model import (
     Place,
     Plan,
     PolicyChange,
-    SecretChange,
-    SecretState,
-    Warned,
 )
 from reconciler.report.comment import MAX_LENGTH, comment, marker
-
-HOSTILE = (
-    "@team/everyone please",
-    "![x](https://evil.example/pixel.png)",
-    "[click](javascript:alert(1))",
-    "<script>alert(1)</script>",
-    "<!-- gateways plan: production -->",
-    "</details><h1>No changes</h1>",
-    "`code` | extra | cell |",
-    "```\nfence\n```",
-    "line\n\n# No changes",
-    "\x1b[31mred\x1b[0m\x1b]52;c;aGk=\x07",
-    "::set-output name=x::y",
-    "a\u202eb\u200bc",
-    "https://evil.example/",
-    "www.evil.example",
-    "#123 GH-1 fixes #2",
-    "mail@evil.example",
-    "&lt;b&gt; &amp; &#64;team",
-    "> [!NOTE]\n> No changes",
-    "- [ ] tick",
-    "**bold** __bold__ ~~gone~~ $\\LaTeX$",
-    "\\",
-    "{{ 7*7 }} ${7*7}",
-)
-ALLOWED_HTML = ("<!-- gateways plan: production -->", "<details>", "</details>", "<sub>", "</sub>")
 
 
 def edit(name: str = "support-out", **fields: object) -> Change:
@@ -131,55 +101,6 @@ def test_a_check_says_whether_it_works_now() -> None:
     text = comment(plan(failing, repaired))
     assert "**fails &#40;auth, field user&#95;password&#41;&#58;" in text
     assert "it does not now" in text
-
-
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_no_string_of_a_user_is_more_than_text(hostile: str) -> None:
-    """A20: rendered by a Markdown parser, there is no node that we did not write."""
-    made = plan(
-        edit(
-            hostile,
-            reason=hostile,
-            place=Place(hostile, 1, 1),
-            fields=(
-                FieldChange(hostile, hostile, {"a": hostile}),
-                SecretChange("user_password", SecretState.ROTATED),
-            ),
-            warnings=(Warned(hostile, hostile),),
-            check=Check(
-                CheckState.FAILS, "tls", failure=Failure(FailureKind.TLS, hostile, hostile, hostile)
-            ),
-        ),
-        edit("blocked", blocked_by=hostile),
-        drift=(edit(hostile),),
-        foreign=(hostile,),
-        blocked=(hostile,),
-        policy=(PolicyChange("errors", hostile, hostile),),
-        policy_from=hostile,
-        tool_version=hostile,
-        created_at=hostile,
-    )
-    plain = comment(plan(*(replace(one) for one in made.changes)))
-    assert plain
-    text = comment(made)
-    assert not [char for char in text if char < " " and char != "\n"]
-    assert not {"\u202e", "\u200b"} & set(text)
-    parsed = MarkdownIt("commonmark").enable("table").parse(text)
-    tokens = [token for block in parsed for token in (block, *(block.children or ()))]
-    kinds = {token.type for token in tokens}
-    assert not kinds & {"image", "link_open", "fence", "code_block", "hr", "ordered_list_open"}
-    assert sum(token.type == "heading_open" for token in tokens) == 1
-    html = "".join(token.content for token in tokens if token.type.startswith("html"))
-    for allowed in (*ALLOWED_HTML, "<details><summary>"):
-        html = html.replace(allowed, "")
-    assert "<script" not in html
-    assert "<h1" not in html
-    code = [token.content for token in tokens if token.type == "code_inline"]
-    assert all(one.startswith(("gateways ", "~", "+", "*", "-", ">")) for one in code), code
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
-    widths = {line.count("|") for line in rows}
-    assert widths <= {8, 4, 5}, "no cell was added"
-    assert "@" not in text
 
 
 def test_the_table_stays_and_details_are_cut() -> None:

@@ -270,7 +270,7 @@ async def test_cancelled_open_leaves_no_connection() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert session.wire._socket is None
+        assert session.wire._stream is None
         assert server.plain == b"a1 CAPABILITY\r\n"
 
 

@@ -1,6 +1,5 @@
 """A look at a server: what it shows, whether the system trusts it, and that nothing is said."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,4 +89,3 @@ async def test_a_server_that_is_another_one_is_none() -> None:
         plain = replace(bare, encryption_mode=EncryptionMode.TLS)
         with pytest.raises(SessionError, match="plain text"):
             await look(plain)
-    shutil.rmtree(server.directory, ignore_errors=True)

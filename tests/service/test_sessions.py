@@ -235,9 +235,9 @@ async def test_imap_knows_its_inbox(rig: MailRig) -> None:
 async def test_session_lost_is_told_and_transient(rig: MailRig, way: Way) -> None:
     session = session_for(gateway_on(rig, way), PASSWORD)
     await session.open()
-    connection = session.wire._socket
-    assert connection
-    connection.shutdown(2)
+    stream = session.wire._stream
+    assert stream
+    stream._socket.shutdown(2)
     with pytest.raises(SessionError) as caught:
         await session.keep_alive()
     assert caught.value.failure.kind is FailureKind.TCP

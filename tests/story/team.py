@@ -102,7 +102,7 @@ class Team:
         git(root, "checkout", "--quiet", "--force", "-B", "main", "origin/main")
 
     def rotate(self, secret: str, user: int, password: str) -> None:
-        """A new password on the mail server, and in the file, where sops leaves the others alone."""
+        """A new password on the mail server, and in the file, whose others sops leaves alone."""
         environ = {**self.world.environ, "SOPS_DISABLE_VERSION_CHECK": "1"}
         subprocess.run(
             [real_sops(), "set", SECRETS, f'["{secret}"]', f'"{password}"'],

@@ -1,4 +1,4 @@
-"""What a pull request's author may try; nothing of it gets past the jobs, and each trick is seen."""
+"""What a pull request's author may try: nothing of it gets past the jobs, and each is seen."""
 
 import json
 import socket

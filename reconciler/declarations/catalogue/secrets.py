@@ -143,6 +143,17 @@ _VALUES: Final = (
         " do this; so does whoever writes the whole file anew.",
     ),
     Rule(
+        "secrets-file-older",
+        _W,
+        "The secrets file is older than before",
+        "An earlier state of a secrets file is a good file: it opens, and its passwords are those"
+        " of then, perhaps one that was replaced because somebody knew it. When sops last wrote"
+        " the file is part of what its message authentication code covers. Reported by plan"
+        " --policy-from.",
+        "Bring the branch up to date. To go back to an earlier password on purpose, set it anew:"
+        " sops set.",
+    ),
+    Rule(
         "weak-fingerprint-key",
         _W,
         "The fingerprint key is too short",

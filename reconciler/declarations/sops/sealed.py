@@ -9,6 +9,7 @@ another, whose key then opens the file, was replaced.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from reconciler.declarations.sops.document import Leaf, SopsDocument
@@ -22,19 +23,21 @@ class Sealed:
     """A secret's encrypted value; `keys` is a digest of all that its file says of its keys.
 
     The path counts, since sops binds a value to it: under another one, an equal value looks
-    different.
+    different. `written_at` is when sops last wrote the file, None where it does not say: nobody
+    can change that without the key, since the file's message authentication code covers it.
     """
 
     path: tuple[str | int, ...]
     text: str
     keys: str
+    written_at: datetime | None
 
 
 def sealed_values(document: SopsDocument) -> Mapping[str, Sealed]:
     """The encrypted value of each secret of a file, by the secret's name."""
-    keys = _keys(document)
+    keys, written_at = _keys(document), _written_at(document)
     return {
-        str(leaf.path[0]): Sealed(leaf.path, leaf.text, keys)
+        str(leaf.path[0]): Sealed(leaf.path, leaf.text, keys, written_at)
         for leaf in document.leaves
         if leaf.sealed and _is_value(leaf)
     }
@@ -42,6 +45,14 @@ def sealed_values(document: SopsDocument) -> Mapping[str, Sealed]:
 
 def _is_value(leaf: Leaf) -> bool:
     return len(leaf.path) == 1 or leaf.path[1:] == (VALUE,)
+
+
+def _written_at(document: SopsDocument) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(document.block_text("lastmodified"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def _keys(document: SopsDocument) -> str:

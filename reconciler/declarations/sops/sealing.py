@@ -16,6 +16,7 @@ import yaml
 from reconciler.declarations.sops import binary, shape, writer
 from reconciler.declarations.sops.document import parse
 from reconciler.declarations.sops.errors import SopsError
+from reconciler.declarations.sops.files import Reader, find
 from reconciler.declarations.sops.process import ProcessFailed, run
 from reconciler.errors import InvalidInput, SecretsUnavailable
 from reconciler.model import Secret
@@ -30,6 +31,9 @@ _OVERRIDES: Final = frozenset(
         *("SOPS_AZURE_KEYVAULT_URLS", "SOPS_VAULT_URIS", "SOPS_HUAWEICLOUD_KMS_IDS"),
         *("SOPS_CONFIG", "SOPS_KEYSERVICE"),
     )
+)
+_READERS: Final = frozenset(
+    ("recipient", "fp", "arn", "resource_id", "vault_url", "vault_address", "key_id")
 )
 _ONLY_AGE: Final = frozenset({"path_regex", "age"})
 
@@ -109,6 +113,26 @@ class Sealer:
             " recipients alone",
             "install sops (https://getsops.io), or pip install 'gateways-reconciler[sops]'",
         )
+
+
+def readers(sealed: bytes) -> frozenset[str]:
+    """Whom a sops file names as its readers: public keys, fingerprints and key services."""
+    try:
+        block = parse(sealed).block
+    except SopsError:
+        return frozenset()
+    return frozenset(leaf.text for leaf in block if leaf.path[-1] in _READERS and leaf.text)
+
+
+def readers_of(root: Path, patterns: Sequence[str]) -> frozenset[str]:
+    """Those of all secrets files of a project; what cannot be read names nobody."""
+    reader, found = Reader(root), set[str]()
+    for file in find(root, patterns):
+        try:
+            found |= readers(reader.read(file))
+        except SopsError:
+            continue
+    return frozenset(found)
 
 
 def sealer_of(root: Path, environ: Mapping[str, str]) -> Sealer:

@@ -7,26 +7,38 @@ from typing import Any, Final
 from aiohttp import web
 
 from reconciler.service.access import Role
-from reconciler.service.http.asking import whole_number
+from reconciler.service.http.asking import whole_number, wrong_parameter
 from reconciler.service.http.routing import Call, Route
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
 _HIGHEST: Final = 999_999_999
+_ORDERS: Final = {"asc": ("id > ?", "id"), "desc": ("id < ?", "id DESC")}
+"""What comes after an entry, and how entries are sorted."""
 
 
 async def trail(call: Call) -> web.StreamResponse:
-    """A page in the order of writing; `cursor` asks for what comes after it."""
+    """A page in the order of writing, or against it; `cursor` asks for what comes after it.
+
+    Entries are only ever added at one end, so no page repeats or leaves out what another has.
+    """
+    order = call.request.query.get("order", "asc")
+    if order not in _ORDERS:
+        raise wrong_parameter("order", "must be asc or desc")
+    beyond, sorting = _ORDERS[order]
     limit = whole_number(call, "limit", PAGE, 1, LARGEST_PAGE)
     after = whole_number(call, "after", 0, 0, _HIGHEST)
+    start = after or (_HIGHEST + 1 if order == "desc" else 0)
     gateway = call.request.query.get("gateway")
+    whose = "? IS NULL" if gateway is None else "gateway = ?"  # each has its index
 
     def page(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
         return connection.execute(
-            "SELECT id, at, actor, git_commit, run, gateway, action, revision, changes, token "
-            "FROM audit WHERE tenant = ? AND id > ? AND (? IS NULL OR gateway = ?) "
-            "ORDER BY id LIMIT ?",
-            (call.tenant, after, gateway, gateway, limit),
+            "SELECT id, at, actor, git_commit, run, "  # noqa: S608 - no value is in the text
+            "gateway, action, revision, changes, token "
+            f"FROM audit WHERE tenant = ? AND {beyond} AND {whose} "
+            f"ORDER BY {sorting} LIMIT ?",
+            (call.tenant, start, gateway, limit),
         ).fetchall()
 
     rows = await call.service.ask(page)

@@ -9,6 +9,7 @@ from reconciler.model import Failure, Gateway, ProtocolType, Secret
 if TYPE_CHECKING:
     from reconciler.service.sessions.addresses import Resolve
     from reconciler.service.sessions.base import MailSession
+    from reconciler.service.sessions.connecting import Turn
 
 
 class SessionError(Exception):
@@ -54,13 +55,15 @@ class SessionSettings:
     link-local address, or whose port is not one that mail servers use: a tenant must not be able
     to look around inside the network that the service runs in. No session is opened where that
     would make more than `files` of this process's files and connections. `resolve` looks hosts up,
-    where that is not left to the event loop.
+    where that is not left to the event loop. `turn` is waited for before each connection but the
+    first, where a host has several addresses.
     """
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     private_hosts: bool = True
     files: float = math.inf
     resolve: "Resolve | None" = None
+    turn: "Turn | None" = None
 
 
 class Session(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from reconciler.model import FailureKind
@@ -19,13 +19,18 @@ _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds, seconds and times: a peer that is gone without a word is noticed within two minutes."""
 
 
+Turn = Callable[[], Awaitable[None]]
+"""Waits until another connection may begin."""
+
+
 async def first_connected(
-    addresses: Sequence[Address], seconds: float, files: float
+    addresses: Sequence[Address], seconds: float, files: float, turn: Turn | None = None
 ) -> tuple[socket.socket, str]:
     """Connect within so many seconds: the connection, and the address that answered.
 
-    The addresses are tried in their order, each with a head start on the next. No connection is
-    made that would have a number from `files` on.
+    The addresses are tried in their order, each with a head start on the next, and all but the
+    first after a `turn` of their own. No connection is made that would have a number from `files`
+    on.
 
     Raises:
         OSError: what became of the first address: it is the one that the system prefers.
@@ -35,7 +40,7 @@ async def first_connected(
     end = asyncio.get_running_loop().time() + seconds
     if len(addresses) == 1:
         return await _connected(addresses[0], end, files), str(addresses[0][1][0])
-    race = _Race(end, files)
+    race = _Race(end, files, turn)
     try:
         for address in addresses:
             if await race.lead(address):
@@ -46,20 +51,27 @@ async def first_connected(
 
 
 class _Race:
-    def __init__(self, end: float, files: float) -> None:
+    def __init__(self, end: float, files: float, turn: Turn | None) -> None:
         self._end = end
         self._files = files
+        self._turn = turn
         self._runners: dict[asyncio.Task[socket.socket], Address] = {}
         self._winner: asyncio.Task[socket.socket] | None = None
 
     async def lead(self, address: Address) -> bool:
         """Begin with this address too; after its head start, whether any has connected."""
-        runner = asyncio.create_task(_connected(address, self._end, self._files))
+        runner = asyncio.create_task(self._run(address, self._turn if self._runners else None))
         self._runners[runner] = address
         end = asyncio.get_running_loop().time() + HEAD_START_SECONDS
         while not runner.done() and await self._wait(end):
             pass
         return self._found()
+
+    async def _run(self, address: Address, turn: Turn | None) -> socket.socket:
+        if turn:
+            async with asyncio.timeout_at(self._end):
+                await turn()
+        return await _connected(address, self._end, self._files)
 
     async def result(self) -> tuple[socket.socket, str]:
         while not self._found() and await self._wait(self._end + HEAD_START_SECONDS):

@@ -92,8 +92,9 @@ class TlsLayer:
         verified = self._tls.context.verify_mode is ssl.CERT_REQUIRED
         name = "get_verified_chain" if verified else "get_unverified_chain"
         for holder in (self._tls, getattr(self._tls, "_sslobj", None)):
-            if method := getattr(holder, name, None):
-                return tuple(map(_der, method()))
+            method = getattr(holder, name, None)
+            if method and (chain := method()):
+                return tuple(map(_der, chain))
         own = self._tls.getpeercert(binary_form=True)
         return (own,) if own else ()
 

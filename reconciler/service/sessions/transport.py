@@ -5,7 +5,6 @@ the socket and OpenSSL's state is held, and it is always known which bytes came 
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,8 @@ from reconciler.service.sessions.addresses import (
 )
 from reconciler.service.sessions.connecting import first_connected
 from reconciler.service.sessions.failures import connect_failure, fail, tls_failure
-from reconciler.service.sessions.tls import RECORD, TlsLayer
+from reconciler.service.sessions.stream import Ended, Stream
+from reconciler.service.sessions.tls import TlsLayer
 
 MAX_LINE: Final = 64 * 1024  # real replies stay below 2 KiB a line; stops an endless one
 MAX_LINES: Final = 1_000  # of one reply; real ones have a few dozen; stops a flood of small ones
@@ -41,12 +41,8 @@ class Wire:
         self._port = port
         self._settings = settings
         self._addresses: tuple[Address, ...] = ()
-        self._socket: socket.socket | None = None
+        self._stream: Stream | None = None
         self._tls: TlsLayer | None = None
-        self._arrived = bytearray()
-        self._end: str | None = None
-        self._listens = False
-        self._waiting: asyncio.Future[None] | None = None
         self._buffer = bytearray()
         self._lines_left = MAX_LINES
         self._bytes_left = MAX_REPLY
@@ -88,11 +84,14 @@ class Wire:
 
         The first one's fault is the one that is told: it is the one the system prefers.
         """
-        seconds, files = self._settings.deadlines.connect, self._settings.files
+        settings = self._settings
         try:
-            self._socket, address = await first_connected(self._addresses, seconds, files)
+            connection, address = await first_connected(
+                self._addresses, settings.deadlines.connect, settings.files, settings.turn
+            )
         except OSError as error:
             raise connect_failure(self.where, error) from None
+        self._stream = Stream(connection)
         self.usable = True
         return f"connected to {address}"
 
@@ -103,7 +102,7 @@ class Wire:
         somebody on the way, to be taken for an answer under TLS: they end the connection. `anchor`
         is what `context` trusts.
         """
-        if self._buffer or self._arrived:
+        if self._buffer or (self._stream and self._stream.has_more):
             raise self._broken(
                 FailureKind.PROTOCOL,
                 "encryption_mode",
@@ -155,7 +154,7 @@ class Wire:
 
     @property
     def local_address(self) -> str:
-        return str(self._socket.getsockname()[0]) if self._socket else ""
+        return self._stream.local_address if self._stream else ""
 
     async def send(self, *lines: bytes) -> None:
         """One line of a command, or several at once; replies to them start with fresh limits."""
@@ -262,59 +261,19 @@ class Wire:
         return data
 
     async def _from_socket(self) -> bytes:
-        """What has come since; no bytes at the end.
-
-        What comes is kept here until it is asked for: the loop's own `sock_recv` loses it where
-        whoever waits is cancelled at that moment, and with it perhaps the answer to a message.
-        """
-        loop = asyncio.get_running_loop()
-        while not self._arrived and self._end is None:
-            self._listen(loop)
-            self._waiting = loop.create_future()
-            await self._waiting
-        if self._arrived:
-            taken = bytes(self._arrived)
-            self._arrived.clear()
-            return taken
-        if self._end:
-            raise self._lost(self._end)
-        return b""
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._socket  # noqa: S101  # connected, or nothing calls this
-        if not self._listens:
-            loop.add_reader(self._socket.fileno(), self._take_in, self._socket)
-            self._listens = True
-
-    def _take_in(self, connection: socket.socket) -> None:
+        """What has come since; no bytes at the end."""
+        assert self._stream  # noqa: S101  # connected, or nothing calls this
         try:
-            data = connection.recv(RECORD)
-        except BlockingIOError:
-            return
-        except TimeoutError:  # the kernel gave up on the peer; not our deadline
-            data, self._end = b"", "no longer answers"
-        except OSError:
-            data, self._end = b"", "reset the connection"
-        self._arrived += data
-        if not data:
-            self._end = self._end or ""
-        if not data or len(self._arrived) >= MAX_LINE:  # the rest waits with who sends it
-            self._stop_listening()
-        if self._waiting and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def _stop_listening(self) -> None:
-        if self._socket and self._listens:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._listens = False
+            return await self._stream.receive()
+        except Ended as end:
+            raise self._lost(end.what) from None
 
     async def _to_socket(self, data: bytes) -> None:
-        assert self._socket  # noqa: S101  # connected, or nothing calls this
-        if data:
-            try:
-                await asyncio.get_running_loop().sock_sendall(self._socket, data)
-            except OSError:
-                raise self._lost("closed the connection") from None
+        assert self._stream  # noqa: S101  # connected, or nothing calls this
+        try:
+            await self._stream.send(data)
+        except Ended as end:
+            raise self._lost(end.what) from None
 
     def _lost(self, what: str) -> SessionError:
         return self._broken(
@@ -328,13 +287,9 @@ class Wire:
     def abort(self) -> None:
         """Free the socket at once."""
         self.usable = False
-        if self._socket:
-            if self._tls:
-                with suppress(OSError):  # a full send buffer, or a peer that is gone
-                    self._socket.send(self._tls.shut())
-            self._stop_listening()
-            self._socket.close()
-        self._socket = self._tls = None
+        if self._stream:
+            self._stream.close(self._tls.shut() if self._tls else b"")
+        self._stream = self._tls = None
 
 
 def as_lines(*lines: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from math import inf
 
 from reconciler.model import Failure, FailureKind, Gateway, Secret, StatusState
@@ -82,7 +83,8 @@ class Door:
 
         """
         login = wish.login
-        session = self._sessions(login.actual.gateway, login.password, self._session_settings)
+        settings = replace(self._session_settings, turn=wish.endpoint.host.pace.one_more)
+        session = self._sessions(login.actual.gateway, login.password, settings)
         try:
             await self._open(wish, session)
         except BaseException:

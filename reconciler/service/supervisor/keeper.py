@@ -3,10 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import datetime
 from math import inf
 from typing import Final
@@ -15,40 +12,24 @@ from reconciler.errors import PlatformUnavailable
 from reconciler.model import ActualGateway, Failure, FailureKind, ProtocolType, StatusState
 from reconciler.service import contact
 from reconciler.service.faults import Unsound
-from reconciler.service.service import Service
 from reconciler.service.sessions import SessionError
 from reconciler.service.sessions.base import MailSession
-from reconciler.service.sessions.failures import fail
 from reconciler.service.supervisor.backoff import BackOff
 from reconciler.service.supervisor.breaker import NotAnswering, Stale
-from reconciler.service.supervisor.door import Door, Refrained
+from reconciler.service.supervisor.door import Refrained
 from reconciler.service.supervisor.facts import Waiting
-from reconciler.service.supervisor.ledger import Key, Ledger, Moved, lost, same_connection
+from reconciler.service.supervisor.ground import Ground
+from reconciler.service.supervisor.ledger import Key, Moved, lost, same_connection
+from reconciler.service.supervisor.more import More
 from reconciler.service.supervisor.opening import Wish
 from reconciler.service.supervisor.pause import Pause
-from reconciler.service.supervisor.settings import SupervisorSettings
 from reconciler.service.supervisor.standing import Standing
-from reconciler.service.work import Held, Soon, Work
+from reconciler.service.work import Held, Soon
 
 PATIENCE: Final = 3
 """So often in a row a server may be busy before the status says so: most are free again at once."""
 
 _LOOK_AGAIN_SECONDS: Final = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What all keepers of a process stand on.
-
-    `failures` counts their attempts that failed, and their sessions that were lost.
-    """
-
-    service: Service
-    ledger: Ledger
-    door: Door
-    works: Mapping[ProtocolType, Work]
-    settings: SupervisorSettings
-    failures: Counter[FailureKind] = field(default_factory=Counter)
 
 
 class Keeper:
@@ -87,7 +68,7 @@ class Keeper:
         self._asked_at = -inf
         self._known: Failure | None = None
         self._busy = 0
-        self._more = 0
+        self._more = More(ground, self.standing)
         self._wish: Wish | None = None
         self._life: asyncio.Task[None] | None = None
         self._closing: tuple[asyncio.Task[None], ...] = ()
@@ -210,7 +191,7 @@ class Keeper:
         """Work until the session ends: how long until the next one, or why it was lost."""
         loop, service = asyncio.get_running_loop(), self._ground.service
         opened_at = loop.time()
-        held = Held(service, self.key.tenant, self.actual, session, self._another)
+        held = Held(service, self.key.tenant, self.actual, session, self._more.another)
         self.held, self._known, self._busy, self._asked_at = held, None, 0, -inf
         self.open_since = service.clock()
         self.certificate_expires = session.wire.certificate_expires
@@ -285,27 +266,3 @@ class Keeper:
         )
         with suppress(Moved, Unsound):  # both are heard of again at once
             await self._failed(failure, tried=True)
-
-    @asynccontextmanager
-    async def _another(self) -> AsyncIterator[MailSession]:
-        """One more session beside the held one. Raises SessionError where there is to be none."""
-        login = await self._ground.ledger.login(self.key)
-        most = self._ground.settings.more_sessions
-        if login is None or self._more >= most or not same_connection(login.actual, self.actual):
-            raise fail(FailureKind.BUSY, None, f"no more than {most} more sessions", transient=True)
-        self._more += 1
-        try:
-            wish = self._ground.door.wish(self.key, login, lambda *_: None)
-            session = await self._open_more(wish)
-            try:
-                yield session
-            finally:
-                await self._ground.door.close(wish, session)
-        finally:
-            self._more -= 1
-
-    async def _open_more(self, wish: Wish) -> MailSession:
-        try:
-            return await self._ground.door.open(wish)
-        except (NotAnswering, Refrained, Stale) as none:
-            raise fail(FailureKind.BUSY, None, str(none), transient=True) from None

@@ -22,7 +22,8 @@ from reconciler.service.sessions.resolver import Resolver
 from reconciler.service.supervisor.assignment import Assigned, Assignment, Everything
 from reconciler.service.supervisor.door import Door, Sessions
 from reconciler.service.supervisor.facts import Counts, Facts, Waiting
-from reconciler.service.supervisor.keeper import Ground, Keeper
+from reconciler.service.supervisor.ground import Ground
+from reconciler.service.supervisor.keeper import Keeper
 from reconciler.service.supervisor.ledger import Key, Ledger
 from reconciler.service.supervisor.settings import SupervisorSettings
 from reconciler.service.work import KEEP_ONLY, Work

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.declarations.certificates import CertificateFiles
 from reconciler.model import Certificate, Gateway, ProtocolType, Status, StatusState
 from reconciler.service.http.routing import SMALL_BODY, HttpSettings
 from reconciler.service.store import Store
@@ -105,6 +106,8 @@ WRONG: list[tuple[Change, str]] = [
     (another_certificate(PEM.replace("M", "N", 3)), "certificates"),
     (another_certificate(PEM, "sha256:" + "0" * 64), "certificates"),
     (another_certificate("x" * 65537), "certificates.*"),
+    (another_certificate(PEM.replace("\n", "\u00a0", 2)), "certificates"),
+    (another_certificate(PEM + PEM.replace("M", "N", 3)), "certificates"),
     (password(value=""), "password.value"),
     (password(value="x" * 65), "password.value"),
     (password(value=7), "password.value"),
@@ -148,6 +151,35 @@ async def test_the_field_is_named_and_no_value_is_repeated(run: Running) -> None
         for value in ("evil", "Bcc", "x" * 65, "/etc/passwd", "PRIVATE KEY", "\\u001b"):
             assert value not in said
     assert (await caller.get("/v1/gateways")).data["count"] == 0
+
+
+SQUEEZED = (
+    PEM.replace("\n", "")
+    .replace("CERTIFICATE----------", "CERTIFICATE-----\n-----")
+    .replace("-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE-----\n")
+)
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [PEM.replace("\n", "\r\n"), f"\n \t{PEM}\n\n", SQUEEZED, PEM.rstrip("\n"), PEM + "\n" + PEM],
+    ids=["CRLF", "blanks around", "one line", "no last newline", "two"],
+)
+async def test_a_certificate_is_kept_as_declarations_have_it(
+    run: Running, tmp_path: Path, pem: str
+) -> None:
+    """So what is dumped, and declared again, makes no change."""
+    caller, body = await api(run), wish()
+    another_certificate(pem)(body)
+    assert (await caller.put("support", body, If_None_Match="*")).status == 201
+    found = (await caller.get("/v1/gateways/support")).data
+    digest = found["gateway"]["certificate_file"]["digest"]
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs/root.pem").write_text(found["certificates"][digest])
+    declared = CertificateFiles(tmp_path).read("support.yaml", "certs/root.pem").certificate
+    assert declared
+    assert declared.digest == digest
+    assert declared.pem == PEM * pem.count("BEGIN")
 
 
 async def test_every_wrong_field_at_once(run: Running) -> None:

@@ -235,6 +235,25 @@ async def test_every_change_is_in_the_trail_with_its_token(tmp_path: Path) -> No
         assert nothing == {"entries": [], "cursor": rest["cursor"]}
 
 
+async def test_the_trail_from_its_end_while_it_grows(tmp_path: Path) -> None:
+    """No page repeats what another has, or leaves out what was there at the first."""
+    async with running(tmp_path) as run:
+        caller = await api(run)
+        for number in range(5):
+            await caller.create(f"gw-{number}")
+        seen, cursor = list[str](), "0"
+        for number in range(4):
+            page = (await caller.get(f"/v1/audit?order=desc&limit=2&after={cursor}")).data
+            seen += [one["gateway"] for one in page["entries"]]
+            cursor = page["cursor"]
+            await caller.create(f"later-{number}")
+        assert seen == [f"gw-{number}" for number in (4, 3, 2, 1, 0)]
+        newest = (await caller.get("/v1/audit?order=desc&limit=1&gateway=gw-1")).data
+        assert [one["gateway"] for one in newest["entries"]] == ["gw-1"]
+        wrong = await caller.get("/v1/audit?order=newest")
+        assert (wrong.status, wrong.data["errors"][0]["field"]) == (400, "order")
+
+
 # keys
 
 

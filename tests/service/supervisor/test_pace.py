@@ -120,6 +120,32 @@ def test_a_host_with_a_long_queue_keeps_no_other_waiting() -> None:
     assert virtually(main()) < 0.1
 
 
+def test_another_address_of_a_host_is_tried_before_others_begin() -> None:
+    """G11: it counts, and does not wait behind thousands until its time is up."""
+
+    async def main() -> tuple[float, int]:
+        pace, moments = Pace(PER_HOST, Pace(IN_ALL)), list[float]()
+        storm = asyncio.create_task(turns(pace, 1_000, moments))
+        slowest = 0.0
+
+        async def try_three_addresses() -> None:
+            nonlocal slowest
+            await asyncio.sleep(1)
+            for _ in range(3):
+                began = loop().time()
+                await pace.one_more()
+                moments.append(loop().time())
+                slowest = max(slowest, loop().time() - began)
+
+        await asyncio.gather(*(try_three_addresses() for _ in range(20)))
+        await storm
+        return slowest, busiest(moments)
+
+    slowest, most = virtually(main())
+    assert slowest < 1
+    assert most <= PER_HOST
+
+
 def test_whoever_gives_up_waiting_takes_no_turn() -> None:
     async def main() -> float:
         pace = Pace(PER_HOST)

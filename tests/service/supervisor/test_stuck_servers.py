@@ -192,6 +192,19 @@ async def test_an_address_that_does_not_answer_costs_little(
     tmp_path: Path, server: MailServer
 ) -> None:
     """G32: as of a host whose IPv6 is dead; the next address has its chance within a moment."""
+    assert 3 * HEAD_START_SECONDS <= await seconds_to_connect(tmp_path, server) < 5
+
+
+async def test_every_address_that_is_tried_counts(tmp_path: Path, server: MailServer) -> None:
+    """G11, G32: four connections take the time of four, where two a second may begin."""
+    pacing = SupervisorSettings(host_connections=2)
+    assert await seconds_to_connect(tmp_path, server, pacing) >= 1.5
+
+
+async def seconds_to_connect(
+    tmp_path: Path, server: MailServer, pacing: SupervisorSettings | None = None
+) -> float:
+    """To a host whose fourth address is the first that answers."""
     port = server.port(IMAP, NONE)
     with closing(socket.socket()) as dead:
         dead.bind(("127.0.0.2", port))
@@ -207,9 +220,11 @@ async def test_an_address_that_does_not_answer_costs_little(
                 )
 
             patient = SessionSettings(Deadlines(connect=10), resolve=resolve)
-            async with staged(tmp_path, settings=ServiceSettings(patient)) as stage:
+            settings = ServiceSettings(patient)
+            async with staged(tmp_path, settings=settings, pacing=pacing) as stage:
                 loop = asyncio.get_running_loop()
                 began = loop.time()
                 await stage.connected(gateway_on(server))
-                assert 3 * HEAD_START_SECONDS <= loop.time() - began < 5
+                took = loop.time() - began
         assert server.counters.connections == 1
+    return took
