@@ -13,9 +13,7 @@ from typing import Final
 from reconciler.clock import Clock, now, stamp
 from reconciler.errors import AlreadyThere, Blocked, InvalidInput, NotOurs, NotThere, RevisionMoved
 from reconciler.model import (
-    CONNECTION_FIELDS,
     CONNECTION_SUCCEEDED,
-    PASSWORD_FIELD,
     Action,
     Actor,
     ActualGateway,
@@ -23,11 +21,8 @@ from reconciler.model import (
     DesiredGateway,
     Failure,
     FailureKind,
-    FieldChange,
     Gateway,
     Happening,
-    SecretChange,
-    SecretState,
     Snapshot,
     State,
     Status,
@@ -36,10 +31,15 @@ from reconciler.model import (
     Tick,
 )
 from reconciler.platforms import HISTORY_KEPT, Platform, TickedWrite, Write
+from reconciler.platforms.runbook_changes import (
+    FieldChanges,
+    changes_between,
+    connects_anew,
+    happening,
+    kept,
+)
 from reconciler.platforms.runbook_lock import RecordLock
 from reconciler.platforms.runbook_record import Record, RecordFile
-
-FieldChanges = tuple[FieldChange | SecretChange, ...]
 
 _UNREAD: Final = (StatusState.CONNECTING, StatusState.SUCCEEDED, StatusState.FAILED)
 
@@ -70,7 +70,7 @@ class RunbookPlatform:
         found: dict[str, list[Happening]] = {}
         for tick in self._file.read().ticks:
             if tick.changes is not None and tick.gateway in names:
-                found.setdefault(tick.gateway, []).append(_happening(tick, tick.changes))
+                found.setdefault(tick.gateway, []).append(happening(tick, tick.changes))
         return {name: tuple(found[name][-HISTORY_KEPT:]) for name in sorted(found)}
 
     async def ticks(self) -> tuple[Tick, ...]:
@@ -132,7 +132,7 @@ class RunbookPlatform:
             if before is None and write.revision is None:
                 return self._as_desired(desired, None, self._begin(desired.gateway, write.actor))
             actual = _at_revision(name, before, write)
-            anew = _connects_anew(actual, desired)
+            anew = connects_anew(actual, desired)
             status = self._after_edit(actual, desired.gateway, write.actor, reconnect=anew)
             return self._as_desired(desired, actual, status)
 
@@ -165,9 +165,9 @@ class RunbookPlatform:
             after = carry_out(before)
             revision = str(int(before.revision) + 1) if before else "1"
             after = self._shown(replace(after, revision=revision), write)
-            ticks = self._ticks(name, action, write, _changes(before, after))
-            kept = _kept((*record.ticks, *ticks), name)
-            self._file.write(Record({**record.gateways, name: after}, kept))
+            ticks = self._ticks(name, action, write, changes_between(before, after))
+            ticks = kept((*record.ticks, *ticks), name)
+            self._file.write(Record({**record.gateways, name: after}, ticks))
             return after
 
     def _ticks(
@@ -257,53 +257,3 @@ def _at_revision(name: str, actual: ActualGateway | None, write: Write) -> Actua
 
 def _not_there(name: str) -> NotThere:
     return NotThere(f"gateway {name!r} is not on the platform", "make a new plan")
-
-
-def _connects_anew(actual: ActualGateway, desired: DesiredGateway) -> bool:
-    before, after = actual.gateway.fields(), desired.gateway.fields()
-    if any(before[name] != after[name] for name in CONNECTION_FIELDS - {PASSWORD_FIELD}):
-        return True
-    return desired.password_known and actual.fingerprint != desired.fingerprint
-
-
-def _changes(before: ActualGateway | None, after: ActualGateway) -> FieldChanges:
-    """The fields that a write changed; for one that is new, those that are set."""
-    old = before.gateway.fields() if before else {}
-    changes: list[FieldChange | SecretChange] = [
-        FieldChange(name, old.get(name), value)
-        for name, value in after.gateway.fields().items()
-        if old.get(name) != value or type(old.get(name)) is not type(value)
-    ]
-    if before and before.owner != after.owner:
-        changes.append(FieldChange("owner", before.owner, after.owner))
-    word = _password(before, after)
-    if word is not SecretState.UNCHANGED:
-        changes.append(SecretChange(PASSWORD_FIELD, word))
-    return tuple(changes)
-
-
-def _password(before: ActualGateway | None, after: ActualGateway) -> SecretState:
-    had = before is not None and before.has_password
-    if not after.has_password:
-        return SecretState.CLEARED if had else SecretState.UNCHANGED
-    if before is None or not had:
-        return SecretState.SET
-    same = before.fingerprint == after.fingerprint
-    return SecretState.UNCHANGED if same else SecretState.ROTATED
-
-
-def _happening(tick: Tick, changes: FieldChanges) -> Happening:
-    return Happening(tick.at, tick.actor, tick.action.value, tick.commit, tick.run, changes)
-
-
-def _kept(ticks: tuple[Tick, ...], name: str) -> tuple[Tick, ...]:
-    """All but those of the gateway `name` before what history tells of it: git has them."""
-    done = [
-        number
-        for number, one in enumerate(ticks)
-        if one.gateway == name and one.changes is not None
-    ]
-    if len(done) <= HISTORY_KEPT:
-        return ticks
-    first = done[-HISTORY_KEPT - 1]
-    return tuple(one for number, one in enumerate(ticks) if one.gateway != name or number > first)
