@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.apply import Job, carry_through, refuse_unadoptable, refuse_unasked
+from reconciler.cli.apply import carry_through
 from reconciler.cli.common import (
     Settings,
     choose_target,
@@ -14,6 +14,7 @@ from reconciler.cli.common import (
     pass_settings,
     say,
 )
+from reconciler.cli.job import Job, refuse_unadoptable, refuse_unasked
 from reconciler.cli.planning import Governed, planned_by, render, stated_by, verdict
 from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage

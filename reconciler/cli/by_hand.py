@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli.apply import Job, nothing_to_do, refuse_unadoptable
+from reconciler.cli.apply import nothing_to_do
 from reconciler.cli.common import Settings, say, wait_for
+from reconciler.cli.job import Job, refuse_unadoptable
 from reconciler.cli.planning import planned_by, render, stated_by
 from reconciler.cli.progress import Progress
 from reconciler.cli.streams import result, tell

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from reconciler.clock import Clock, now, stamp
 from reconciler.errors import AlreadyThere, Blocked, InvalidInput, NotOurs, NotThere, RevisionMoved
@@ -40,8 +39,6 @@ from reconciler.platforms.runbook_changes import (
 )
 from reconciler.platforms.runbook_lock import RecordLock
 from reconciler.platforms.runbook_record import Record, RecordFile
-
-_UNREAD: Final = (StatusState.CONNECTING, StatusState.SUCCEEDED, StatusState.FAILED)
 
 
 def open_platform(target: Target, root: Path) -> Platform:
@@ -184,7 +181,7 @@ class RunbookPlatform:
     def _shown(self, actual: ActualGateway, write: Write) -> ActualGateway:
         """With the status that the console showed, if somebody looked."""
         shows = write.shows if isinstance(write, TickedWrite) else None
-        if not shows or actual.status.state not in _UNREAD:
+        if not shows or actual.status.state is StatusState.DISCONNECTED:
             return actual
         at, who = stamp(self._clock()), write.actor.name
         if shows.strip().casefold() == CONNECTION_SUCCEEDED.casefold():

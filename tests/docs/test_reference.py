@@ -8,6 +8,7 @@ from typing import Any, Final
 from reconciler import schemas
 from reconciler.cli.root import COMMANDS, EPILOG
 from reconciler.errors import ExitCode
+from reconciler.platforms import PLATFORMS
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 DOCS: Final = ROOT / "docs"
@@ -78,11 +79,12 @@ def test_exit_codes_everywhere() -> None:
     assert {int(code) for code in re.findall(r"(?:^|· |·\n)(\d+) ", readme, re.MULTILINE)} == codes
 
 
-def test_commands_of_the_readme_exist() -> None:
+def test_the_readme_lists_every_command_and_platform() -> None:
     text = (ROOT / "README.md").read_text()
-    here, not_yet = re.findall(r"^\| (`init`.*?) \| (.*?) \|$", text, re.MULTILINE)[0]
-    assert set(names(here)) == set(COMMANDS)
-    assert set(names(not_yet)).isdisjoint(COMMANDS)
+    row = re.findall(r"^\| commands \| (.*?) \|$", text, re.MULTILINE)[0]
+    assert set(names(row)) == set(COMMANDS)
+    platforms = re.findall(r"^\| platform `(.*?)` \|", text, re.MULTILINE)
+    assert set(platforms) == set(PLATFORMS)
 
 
 def test_pages_name_only_commands_that_exist() -> None:
