@@ -168,6 +168,10 @@ class Fingerprint:
         return cls(key_id, hmac.digest(raw_key, message, "sha256").hex())
 
 
+AT_BASE: Final = Fingerprint("base", "")
+"""Stands for the password of the commit that is compared with: `since_base` says how it differs."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where in a file something stands; lines and columns count from 1."""
@@ -518,7 +522,8 @@ class Plan:
     `blocked` are the reasons that block the plan as a whole; `complete` says that all was read;
     `refreshed`, that sessions were tried anew; `secrets_compared`, that there was a key to tell
     whether a password was rotated. `policy_from` names the commit whose policy was kept to, if it
-    is not the tree's own, and `policy` where the tree would have another.
+    is not the tree's own, and `policy` where the tree would have another. `against` names the commit
+    whose declarations stood in for the platform; such a plan is for reading, and is never applied.
     """
 
     target: str
@@ -539,6 +544,7 @@ class Plan:
     secrets_compared: bool = True
     policy_from: str = ""
     policy: tuple[PolicyChange, ...] = ()
+    against: str = ""
 
     @property
     def planned(self) -> tuple[Change, ...]:

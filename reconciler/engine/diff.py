@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import (
+    AT_BASE,
     CONNECTION_FIELDS,
     PASSWORD_FIELD,
     Action,
@@ -127,6 +128,8 @@ def compare_password(desired: DesiredGateway, actual: ActualGateway) -> SecretSt
     if not actual.has_password:
         return SecretState.SET
     ours, theirs = desired.fingerprint, actual.fingerprint
+    if ours is None and theirs == AT_BASE:
+        return desired.since_base or SecretState.NOT_COMPARED
     if ours is None and desired.since_base is SecretState.ROTATED:
         return SecretState.ROTATED
     if ours is None or theirs is None or ours.key_id != theirs.key_id:

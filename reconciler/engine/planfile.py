@@ -52,6 +52,7 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "refreshed": plan.refreshed,
         "secrets_compared": plan.secrets_compared,
         "policy_from": plan.policy_from,
+        "against": plan.against,
         "policy": [
             {"setting": one.setting, "policy": one.policy, "tree": one.tree} for one in plan.policy
         ],
@@ -219,6 +220,7 @@ def _plan_from(data: Mapping[str, Any]) -> Plan:
         refreshed=bool(data["refreshed"]),
         secrets_compared=bool(data["secrets_compared"]),
         policy_from=str(data.get("policy_from", "")),
+        against=str(data.get("against", "")),
         policy=tuple(
             PolicyChange(str(one["setting"]), str(one["policy"]), str(one["tree"]))
             for one in data.get("policy", ())

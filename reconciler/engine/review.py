@@ -19,6 +19,11 @@ def accept(saved: Plan, fresh: Plan, *, budgets_given: bool) -> Plan:
         StalePlan: the declarations, the platform or the target are no longer those of the plan.
 
     """
+    if saved.against:
+        raise StalePlan(
+            f"the plan compares with what {saved.against} declares, and not with the platform",
+            "apply without it, or plan without --against and review that",
+        )
     if (saved.target, saved.platform) != (fresh.target, fresh.platform):
         raise StalePlan(
             f"the plan was made for target {saved.target!r} on platform {saved.platform!r}, "

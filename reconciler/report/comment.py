@@ -96,6 +96,11 @@ def _title(plan: Plan) -> str:
 def _sentence(plan: Plan) -> str:
     if plan.blocked:
         return "**Nothing can be applied:** " + md("; ".join(plan.blocked), _MAX_REASON)
+    if plan.against and not plan.changes:
+        return (
+            f"This declares the same {_count(plan.unchanged, 'gateway')} as {md(plan.against)}; the "
+            "platform was not asked."
+        )
     if not plan.changes:
         return f"Once merged, apply does nothing: {_count(plan.unchanged, 'gateway')} as declared."
     words = [f"**{action}** {plan.count(action)}" for action in Action if plan.count(action)]

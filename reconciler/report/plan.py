@@ -68,7 +68,9 @@ def summary_text(plan: Plan) -> str:
         counts.append(f"{blocked} blocked")
     if plan.foreign:
         counts.append(f"{len(plan.foreign)} foreign")
-    if not plan.secrets_compared:
+    if plan.against:
+        counts.append(f"compared with what {plan.against} declares and not with the platform")
+    elif not plan.secrets_compared:
         counts.append(_not_compared(plan))
     return ", ".join(counts)
 

@@ -19,6 +19,7 @@ from reconciler.model import (
     Check,
     CheckState,
     Commit,
+    ConsoleField,
     Failure,
     FailureKind,
     FieldChange,
@@ -31,6 +32,7 @@ from reconciler.model import (
     PolicyChange,
     Problem,
     Result,
+    Runbook,
     Rung,
     RungState,
     SecretChange,
@@ -38,10 +40,13 @@ from reconciler.model import (
     Severity,
     Status,
     StatusState,
+    Step,
+    Tick,
     Warned,
 )
 from reconciler.report.drift import Drifted, DriftReport
 from reconciler.report.problems import Judgement
+from reconciler.report.runbook import Checklist, ticked_by
 
 
 def failure(text: str) -> Failure:
@@ -149,3 +154,15 @@ def sent(text: str) -> SentMessage:
     recipients = tuple(Recipient(text, state, text) for state in RecipientState)
     kind, state = MessageKind.AGENT, MessageState.QUEUED
     return SentMessage(text, text, kind, state, text, text, 5, recipients, text, text)
+
+
+def checklist(text: str) -> Checklist:
+    """Titles and labels are the console's own, and no user's."""
+    fields = (
+        ConsoleField("host", "Host", text, text),
+        ConsoleField("user_password", "User Password", "", secret=text),
+    )
+    step = Step("Edit", ("Menu",), find=text, button="Edit", fields=fields, then="Save")
+    runbook = Runbook(change(text), (step, step), ("labels",), digest="1")
+    tick = Tick(text, text, text, text, text, Action.EDIT, "1", 1, 2, "Edit")
+    return Checklist(plan(text), (runbook, runbook), ticked_by([tick]), text, "gateways apply")

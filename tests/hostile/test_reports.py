@@ -14,6 +14,7 @@ from reconciler.engine import planfile
 from reconciler.errors import StalePlan
 from reconciler.report import outcomes as outcomes_report
 from reconciler.report import safe
+from reconciler.report.checklist import checklist_html
 from reconciler.report.comment import MAX_LENGTH, comment
 from reconciler.report.drift import drift_data, drift_text
 from reconciler.report.html import plan_html
@@ -28,6 +29,7 @@ from reconciler.report.problems import (
     judgement_text,
     problem_text,
 )
+from reconciler.report.runbook import change_lines, checklist_markdown, step_lines
 from reconciler.report.sarif import judgement_sarif
 from reconciler.report.sent import sent_data, sent_text
 from reconciler.report.status import status_data, status_text
@@ -172,6 +174,19 @@ def test_html(name: str) -> None:
     usual_tags, usual_attributes, _ = page(plan_html(everywhere.plan(WORD)))
     assert (tags, attributes) == (usual_tags, usual_attributes)
     assert safe.line(text) in words
+
+
+@each_short
+def test_steps_in_a_console(name: str) -> None:
+    """Faults A20, A21: on a terminal, as Markdown and as a page."""
+    made, usual = everywhere.checklist(SHORT[name]), everywhere.checklist(WORD)
+    runbook = made.runbooks[0]
+    expect_terminal("\n".join([*change_lines(runbook), *step_lines(runbook, 1)]))
+    nodes = expect_markdown(checklist_markdown(made), tags=())
+    assert nodes == expect_markdown(checklist_markdown(usual), tags=())
+    tags, attributes, words = page(checklist_html(made))
+    assert (tags, attributes) == page(checklist_html(usual))[:2]
+    assert safe.line(SHORT[name]) in words
 
 
 @each_short

@@ -70,7 +70,7 @@ async def test_ticks_survive_a_reload(browser: Browser, tmp_path: Path) -> None:
 
 
 async def test_hostile_strings_are_inert(browser: Browser, tmp_path: Path) -> None:
-    """A21: what a pull request writes into a declaration is text and nothing else."""
+    """A20: what a pull request writes into a declaration is text and nothing else."""
     async with offline(browser) as visitor:
         page = await visitor.new_page()
         await page.goto(write(tmp_path, "hostile"))
