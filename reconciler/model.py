@@ -522,8 +522,8 @@ class Plan:
     `blocked` are the reasons that block the plan as a whole; `complete` says that all was read;
     `refreshed`, that sessions were tried anew; `secrets_compared`, that there was a key to tell
     whether a password was rotated. `policy_from` names the commit whose policy was kept to, if it
-    is not the tree's own, and `policy` where the tree would have another. `against` names the commit
-    whose declarations stood in for the platform; such a plan is for reading, and is never applied.
+    is not the tree's own, and `policy` where the tree would have another. `against` names the
+    commit whose declarations stood in for the platform: such a plan is read, and never applied.
     """
 
     target: str

@@ -32,6 +32,7 @@ from reconciler.engine.select import select
 from reconciler.errors import InvalidInput
 from reconciler.git import commit_of, files_at
 from reconciler.model import (
+    Action,
     ActualGateway,
     Change,
     DesiredGateway,
@@ -47,6 +48,7 @@ from reconciler.model import (
     split_problems,
 )
 from reconciler.platforms import ReadablePlatform
+from reconciler.platforms.declared import DeclaredPlatform
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,18 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """Another commit, that secrets files are compared with; the target as it has it.
+
+    `instead` says that everything is, since it stands in for the platform.
+    """
+
+    ref: str
+    target: Target
+    instead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a plan is asked for beyond the target's settings; `policy` says where these are from."""
 
@@ -71,14 +85,7 @@ class Wish:
     adopting: frozenset[str] = frozenset()
     policy_from: str = ""
     policy: tuple[PolicyChange, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """Another commit, that secrets files are compared with; the target as it has it."""
-
-    ref: str
-    target: Target
+    against: Before | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ def state(
     loaded, verdict = judged(project, [target], now, cached=not key_needed)
     stop_on(verdict.problems)
     secrets = verdict.secrets[target.name]
-    keyless = not key_needed and not secrets.has_identity()
+    keyless = not (key_needed or secrets.has_identity()) or bool(before and before.instead)
     desired = resolve(verdict.declared[target.name], target, secrets, keyless=keyless)
     problems = {*verdict.problems, *desired.problems}
     if before:
@@ -148,6 +155,16 @@ def _since(
         *found,
         *rotation.older(then.values, secrets, used),
     )
+
+
+def declared_at(project: Project, before: Before, now: datetime) -> ReadablePlatform:
+    """What a commit declares, to be read as a platform is; what is invalid there is left out."""
+    target = before.target
+    with _copy_of(project, before.ref, target.declarations, *target.secrets) as copy:
+        verdict = rotation.judged_at(copy, target, now)
+        declared, secrets = verdict.declared[target.name], verdict.secrets[target.name]
+        desired = resolve(declared, target, secrets, keyless=True)
+    return DeclaredPlatform(desired.gateways, target.owner)
 
 
 @contextmanager
@@ -200,6 +217,8 @@ async def make_plan(
     changes = diff.diff(chosen.desired, chosen.actual, ours, supervised=snapshot.supervised)
     if wish.adopting:
         changes = diff.only_adopted(changes, wish.adopting)
+    if wish.against:
+        changes = tuple(_said_of_a_commit(change, wish.against.ref) for change in changes)
     changes = _with_warnings((*changes, *chosen.leaving), stated.warnings)
     changes = tuple(_with_expiry(change, wanted.get(change.gateway)) for change in changes)
     changed = {change.gateway for change in changes}
@@ -224,12 +243,19 @@ async def make_plan(
         secrets_compared=desired.secrets_compared,
         policy_from=wish.policy_from,
         policy=wish.policy,
+        against=wish.against.ref if wish.against else "",
     )
     limits = wish.limits or target.limits
     plan = guard.guard(plan, limits, wanted, chosen.actual)
     plan = guard.refuse_frozen(plan, limits.freeze)
     plan = guard.refuse_empty(plan, len(desired.gateways), len(stated.outside))
     return Planned(planfile.sealed(plan), wanted, chosen.actual)
+
+
+def _said_of_a_commit(change: Change, ref: str) -> Change:
+    if change.action is not Action.CREATE:
+        return change
+    return replace(change, reason=f"not declared at {ref}")
 
 
 def _with_warnings(changes: Sequence[Change], warnings: Sequence[Problem]) -> tuple[Change, ...]:

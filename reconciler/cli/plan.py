@@ -40,6 +40,11 @@ from reconciler.errors import WrongUsage
     help="Try the connections that would be made, up to this rung.",
 )
 @POLICY_FROM
+@click.option(
+    "--against",
+    metavar="REF",
+    help="Compare with what this commit declares; the platform is not asked.",
+)
 @global_options(("text", "json", "markdown", "html"))
 @pass_settings
 def command(  # noqa: PLR0913 - one parameter an option
@@ -52,6 +57,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     max_reconnects: int | None,
     rung: str | None,
     policy_from: str | None,
+    against: str | None,
 ) -> int:
     """Show what would be done and why; nothing is changed, and nothing can be.
 
@@ -64,12 +70,16 @@ def command(  # noqa: PLR0913 - one parameter an option
     With --policy-from and without a key, passwords are compared by what sops wrote with those of
     that commit.
 
+    With --against the declarations of a commit stand in for the platform: no token, no key and no
+    network. It shows what a pull request changes, not what an apply would find; apply refuses it.
+
     \b
     Examples:
       gateways plan
       gateways plan -t production --out plan.json
       gateways plan --only 'support-*' --format markdown
       gateways plan --policy-from origin/main --check tls
+      gateways plan --policy-from origin/main --against origin/main
     """
     from reconciler.engine import planfile
     from reconciler.files import write_text
@@ -77,8 +87,13 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     if str(out) == "-":
         raise WrongUsage("--out names a file", "to standard output: --format json")
+    if against and refresh:
+        raise WrongUsage(
+            "--refresh logs in to what the platform has, and --against does not ask the platform",
+            "leave one of them out",
+        )
     project = open_project(settings)
-    ruled = governed(project, choose_target(project, settings), policy_from)
+    ruled = governed(project, choose_target(project, settings), policy_from, against)
     target = ruled.target
     wish = Wish(
         settings.selection(target),
@@ -86,6 +101,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         refresh=refreshes(settings, target, asked=refresh),
         policy_from=ruled.policy_from,
         policy=ruled.policy,
+        against=ruled.against,
     )
     stated = stated_by(project, target, settings, key_needed=False, ruled=ruled)
     made = planned_by(project, target, stated, wish, settings)

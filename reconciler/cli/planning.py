@@ -21,7 +21,7 @@ from reconciler.report.safe import json_text
 
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
-    from reconciler.pipeline import Planned, Stated, Wish
+    from reconciler.pipeline import Before, Planned, Stated, Wish
 
 Named = TypeVar("Named", ActualGateway, DesiredGateway)
 
@@ -40,33 +40,50 @@ def limits_of(target: Target, disconnects: int | None, reconnects: int | None) -
 class Governed:
     """A target under the policy of a commit; without one, as the tree has it.
 
-    `base` is the target as that commit has all of it.
+    `base` is the target as that commit has all of it; `against`, the commit that stands in for the
+    platform.
     """
 
     target: Target
     policy_from: str = ""
     policy: tuple[PolicyChange, ...] = ()
     base: Target | None = None
+    against: "Before | None" = None
 
 
-def governed(project: "Project", target: Target, ref: str | None) -> Governed:
+def governed(
+    project: "Project", target: Target, ref: str | None, against: str | None = None
+) -> Governed:
     """Take what a pull request must not decide from another commit. Raises InvalidInput."""
+    from reconciler.pipeline import Before
+
+    instead = None
+    if against is not None:
+        then = _target_at(project, target, against, f"--against {against}")
+        instead = Before(against, then, instead=True)
     if ref is None:
-        return Governed(target)
-    from reconciler.declarations.policy import kept_to, policy_of
+        return Governed(target, against=instead)
+    from reconciler.declarations.policy import kept_to
+
+    base = _target_at(project, target, ref, f"--policy-from {ref}")
+    kept, policy = kept_to(target, base)
+    return Governed(kept, ref, policy, base, instead)
+
+
+def _target_at(project: "Project", target: Target, ref: str, asked: str) -> Target:
+    """The target as a commit has it; `asked` is the option that named the commit."""
+    from reconciler.declarations.policy import policy_of
     from reconciler.declarations.project import FILE
     from reconciler.git import file_at
 
     text = file_at(project.root, ref, FILE)
     if text is None:
         raise InvalidInput(
-            f"--policy-from {ref}: {FILE} cannot be read at that commit",
+            f"{asked}: {FILE} cannot be read at that commit",
             "name a commit that is in this clone, such as origin/main; CI jobs often fetch one "
             "commit only (fetch-depth: 0 fetches all)",
         )
-    base = policy_of(text, project.root, target.name, ref)
-    kept, policy = kept_to(target, base)
-    return Governed(kept, ref, policy, base)
+    return policy_of(text, project.root, target.name, asked)
 
 
 POLICY_FROM: Final = click.option(
@@ -86,15 +103,18 @@ def stated_by(
 ) -> "Stated":
     """What the declarations say, and its warnings told.
 
-    Without a key, passwords are compared with those of the commit that `ruled` takes policy from.
+    Without a key, passwords are compared with those of the commit that `ruled` takes policy from,
+    or of the one that stands in for the platform.
     """
     from reconciler.clock import now
     from reconciler.pipeline import Before, state
 
-    before = Before(ruled.policy_from, ruled.base) if ruled and ruled.base else None
+    before = ruled.against if ruled else None
+    if ruled and ruled.base and not before:
+        before = Before(ruled.policy_from, ruled.base)
     stated = state(project, target, now(), key_needed=key_needed, before=before)
     explain(settings, f"{target.declarations}: {len(stated.desired.gateways)} gateways, all valid")
-    if not stated.desired.secrets_compared:
+    if not (stated.desired.secrets_compared or (before and before.instead)):
         told = f"compared with {before.ref} only" if before else "not compared"
         say(
             settings,
@@ -107,19 +127,24 @@ def stated_by(
 def planned_by(
     project: "Project", target: Target, stated: "Stated", wish: "Wish", settings: Settings
 ) -> "Planned":
-    """A plan made with a platform that can only be read."""
-    from reconciler.pipeline import make_plan
+    """A plan made with a platform that can only be read, or with a commit in its place."""
+    from reconciler.clock import now
+    from reconciler.pipeline import declared_at, make_plan
     from reconciler.platforms import open_readable
 
     async def plan() -> "Planned":
-        platform = open_readable(target, project.root)
+        if wish.against:
+            platform = declared_at(project, wish.against, now())
+        else:
+            platform = open_readable(target, project.root)
         try:
             return await make_plan(project, target, stated, platform, wish)
         finally:
             await platform.close()
 
     made = wait_for(plan())
-    explain(settings, f"platform {target.platform}: {len(made.actual)} gateways read")
+    where = wish.against.ref if wish.against else f"platform {target.platform}"
+    explain(settings, f"{where}: {len(made.actual)} gateways read")
     if not made.desired and not made.actual and not made.plan.changes:
         refuse_no_match(settings)
     tell_warnings(made.plan, settings)

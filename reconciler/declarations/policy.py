@@ -28,8 +28,8 @@ _SETTINGS: Final = (
 _LIMITS: Final = tuple(one.name for one in fields(Limits))
 
 
-def policy_of(text: bytes, root: Path, target: str, ref: str) -> Target:
-    """The target as `text` has it, the gateways.yaml of the commit `ref`.
+def policy_of(text: bytes, root: Path, target: str, asked: str) -> Target:
+    """The target as `text` has it, the gateways.yaml of a commit; `asked` is how it was named.
 
     Raises:
         InvalidInput: its settings are invalid, or it has no such target.
@@ -38,7 +38,7 @@ def policy_of(text: bytes, root: Path, target: str, ref: str) -> Target:
     found = read_project(text, root).targets.get(target)
     if found is None:
         raise InvalidInput(
-            f"--policy-from {ref}: there is no target {target!r} in {FILE} of that commit",
+            f"{asked}: there is no target {target!r} in {FILE} of that commit",
             "merge the new target first, in a change of its own",
         )
     return found

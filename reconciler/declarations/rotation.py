@@ -15,7 +15,7 @@ from reconciler.declarations.load import load
 from reconciler.declarations.project import Project
 from reconciler.declarations.secrets import SecretFiles
 from reconciler.declarations.sops.sealed import Sealed
-from reconciler.declarations.validate import judge
+from reconciler.declarations.validate import Judged, judge
 from reconciler.model import DesiredGateway, Place, Problem, SecretState, Target
 
 
@@ -32,12 +32,17 @@ def base_of(root: Path, target: Target, now: datetime) -> Base:
 
     What is invalid there is left out, and so compares with nothing.
     """
+    verdict = judged_at(root, target, now)
+    names = {one.name: one.secret for one in verdict.declared[target.name]}
+    return Base(names, verdict.secrets[target.name].sealed)
+
+
+def judged_at(root: Path, target: Target, now: datetime) -> Judged:
+    """The declarations in `root`, a copy of another commit; `target` is of it too."""
     loaded = load(root, target.declarations)
     project = Project(root, {target.name: target}, target.name)
     # what rules find in it was for whoever merged it to see
-    verdict = judge(project, loaded, [target], now=now, asked=lambda _file: False)
-    names = {one.name: one.secret for one in verdict.declared[target.name]}
-    return Base(names, verdict.secrets[target.name].sealed)
+    return judge(project, loaded, [target], now=now, asked=lambda _file: False)
 
 
 def sealed_of(root: Path, target: Target) -> Mapping[str, Sealed]:

@@ -5,6 +5,7 @@ from typing import Final
 
 import yaml
 
+from reconciler.declarations.conflicts import conflict_line
 from reconciler.declarations.yaml_faults import Fault
 
 try:
@@ -75,6 +76,7 @@ def has_control_character(value: str) -> bool:
 _TAB: Final = "a tab cannot indent a line"
 _INDENT_HINT: Final = "check the indentation, and that nothing follows a closing quote"
 _QUOTE_HINT: Final = "put a value with special characters in quotes"
+_CONFLICT_HINT: Final = "keep what is right of both sides, and take out the lines of <<<, === and >>>"
 _ESCAPES: Final = r"write \xNN, \uNNNN or \UNNNNNNNN"
 _AT_OPENING: Final = frozenset(
     {
@@ -144,6 +146,9 @@ _REWORDED: Final = {
 
 def reworded(error: yaml.YAMLError, text: bytes) -> Fault:
     """What libyaml could not read, in words for people; no text of the file in them."""
+    conflict = conflict_line(text)
+    if conflict is not None:
+        return Fault("yaml-syntax", conflict, 0, "git left a merge conflict here", _CONFLICT_HINT)
     words = getattr(error, "problem", None) or ""
     opening = getattr(error, "context_mark", None)
     mark = getattr(error, "problem_mark", None) or opening

@@ -72,7 +72,8 @@ def discussion(
             "say --repository and --number, or run this in a job of a pull request; --print "
             "needs neither",
         )
-    text = next((environ[key] for key in _TOKENS[name] if environ.get(key)), "")
+    # a token out of a file ends with its line
+    text = next((value for key in _TOKENS[name] if (value := environ.get(key, "").strip())), "")
     if not text:
         raise WrongUsage(
             f"there is no token for {name}", f"put one into {_TOKENS[name][0]}; --print needs none"

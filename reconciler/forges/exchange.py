@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
@@ -16,7 +16,10 @@ MAX_PAGES: Final = 50
 _SECONDS: Final = 30.0
 _PAUSES: Final = (1.0, 2.0, 4.0)
 _MAX_ANSWER: Final = 16 * 1024 * 1024
+_MAX_SAID: Final = 200
 _REDIRECTS: Final = 300
+_ERRORS: Final = 400
+_SERVER_ERRORS: Final = 500
 _NOT_WRITTEN: Final = frozenset({429})
 _MAY_PASS: Final = frozenset({429, 500, 502, 503, 504})
 _MEANING: Final[Mapping[int, tuple[str, str]]] = {
@@ -24,6 +27,8 @@ _MEANING: Final[Mapping[int, tuple[str, str]]] = {
     403: ("does not let the token comment", "give the job permission to write to pull requests"),
     404: ("knows no such pull request, or does not show it", "check --repository and --number"),
 }
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +63,34 @@ class Api:
             status, data = await self._once(method, path, body)
         if status < _REDIRECTS:
             return data
-        said, hint = _MEANING.get(status, (f"answered with status {status}", "try again later"))
+        said, hint = _MEANING.get(status) or _meaning(status, data)
         raise PlatformUnavailable(f"{self.place} {said}", hint)
+
+    async def entry(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """The answer, where it is one entry."""
+        answer = await self.call(method, path, body)
+        if not isinstance(answer, Mapping):
+            raise self._no_forge()
+        return answer
+
+    def value(self, entry: Mapping[str, Any], key: str, kind: type[Kind]) -> Kind:
+        """What an entry has under `key`, of the type that it must have."""
+        found = entry.get(key)
+        if not isinstance(found, kind):
+            raise self._no_forge()
+        return found
 
     async def pages(self, path: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every entry of a list, page by page."""
         for page in range(1, MAX_PAGES + 1):
             entries = await self.call("GET", f"{path}?per_page={PAGE}&page={page}")
+            if not isinstance(entries, list):
+                raise self._no_forge()
             for entry in entries:
+                if not isinstance(entry, Mapping):
+                    raise self._no_forge()
                 yield entry
             if len(entries) < PAGE:
                 return
@@ -86,14 +111,40 @@ class Api:
                     method, self.url + path, json=body, headers=headers, allow_redirects=False
                 ) as answer,
             ):
-                content = await _whole(answer)
-                is_json = answer.content_type.endswith("json")
-                return answer.status, json.loads(content) if is_json and content else None
+                return answer.status, _data(await _whole(answer))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise PlatformUnavailable(
                 f"{self.place} cannot be reached ({type(error).__name__})",
                 "check the network; the comment can be printed with --print",
             ) from None
+
+    def _no_forge(self) -> PlatformUnavailable:
+        return PlatformUnavailable(
+            f"{self.place} answers, but not as the API of a forge does",
+            "a proxy or a page to log in may stand in between; in a job, GITHUB_API_URL or "
+            "CI_API_V4_URL says where the API is",
+        )
+
+
+def _meaning(status: int, data: object) -> tuple[str, str]:
+    """What an answer of another status says, with the forge's own words where it gives any."""
+    words = data.get("message") if isinstance(data, Mapping) else None
+    said = f": {words[:_MAX_SAID]}" if isinstance(words, str) and words else ""
+    if status < _ERRORS:
+        hint = "a repository that was renamed or moved answers so: check --repository"
+    elif status < _SERVER_ERRORS:
+        hint = "the comment can be printed with --print"
+    else:
+        hint = "try again later"
+    return f"answered with status {status}{said}", hint
+
+
+def _data(content: bytes) -> Any:
+    """The body as data; None for what is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:

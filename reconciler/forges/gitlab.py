@@ -17,15 +17,17 @@ class GitLab:
         notes = f"{self._request}/notes"
         found = await self._ours(notes, marker)
         if found is None:
-            made = await self._api.call("POST", notes, {"body": text})
+            made = await self._api.entry("POST", notes, {"body": text})
         else:
-            made = await self._api.call("PUT", f"{notes}/{found}", {"body": text})
-        request = await self._api.call("GET", self._request)
-        return f"{request['web_url']}#note_{made['id']}"
+            made = await self._api.entry("PUT", f"{notes}/{found}", {"body": text})
+        request = await self._api.entry("GET", self._request)
+        url = self._api.value(request, "web_url", str)
+        return f"{url}#note_{self._api.value(made, 'id', int)}"
 
     async def _ours(self, notes: str, marker: str) -> int | None:
-        us = (await self._api.call("GET", "/user"))["id"]
+        us = self._api.value(await self._api.entry("GET", "/user"), "id", int)
         async for one in self._api.pages(notes):
-            if one["author"]["id"] == us and str(one.get("body") or "").startswith(marker):
-                return int(one["id"])
+            author = self._api.value(one, "author", dict)
+            if author.get("id") == us and str(one.get("body") or "").startswith(marker):
+                return self._api.value(one, "id", int)
         return None

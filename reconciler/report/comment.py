@@ -98,8 +98,8 @@ def _sentence(plan: Plan) -> str:
         return "**Nothing can be applied:** " + md("; ".join(plan.blocked), _MAX_REASON)
     if plan.against and not plan.changes:
         return (
-            f"This declares the same {_count(plan.unchanged, 'gateway')} as {md(plan.against)}; the "
-            "platform was not asked."
+            f"This declares the same {_count(plan.unchanged, 'gateway')} as {md(plan.against)}; "
+            "the platform was not asked."
         )
     if not plan.changes:
         return f"Once merged, apply does nothing: {_count(plan.unchanged, 'gateway')} as declared."

@@ -65,7 +65,7 @@ def test_names_that_differ_in_case(alone: Path) -> None:
 def test_two_pop3_gateways_of_one_mailbox(alone: Path) -> None:
     upper = POP3 | {"host": "MAIL.example.com", "port": 1110}
     assert together(alone, gateway(POP3, "a"), gateway(upper, "b")) == [
-        f"gateways.{one}.user_id: error[duplicate-pop3-mailbox]: gateway '{other}' fetches the same"
+        f"gateways.{one}.user_id: error[duplicate-pop3-mailbox]: gateways '{one}' and '{other}' fetch the same"
         " POP3 mailbox, which only one session at a time can open\n  hint: keep one of the two"
         for one, other in (("a", "b"), ("b", "a"))
     ]
@@ -73,7 +73,7 @@ def test_two_pop3_gateways_of_one_mailbox(alone: Path) -> None:
 
 def test_two_gateways_of_one_mailbox(alone: Path) -> None:
     assert together(alone, gateway(IMAP, "a"), gateway(POP3, "b")) == [
-        f"gateways.{one}.user_id: warning[duplicate-mailbox]: gateway '{other}' fetches the same"
+        f"gateways.{one}.user_id: warning[duplicate-mailbox]: gateways '{one}' and '{other}' fetch the same"
         " mailbox: every mail comes in twice\n  hint: keep one of the two"
         for one, other in (("a", "b"), ("b", "a"))
     ]

@@ -1,5 +1,6 @@
 """A server on this machine that speaks the endpoints of GitHub and of GitLab that we use."""
 
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,13 +12,17 @@ TOKEN = "forge-token-Canary-55aa"
 
 @dataclass
 class ForgeServer:
-    """One pull request, number 7 of example/mail. `fail` are statuses to answer before working."""
+    """One pull request, number 7 of example/mail. `fail` are statuses to answer before working.
+
+    `says` is what it answers whatever it is asked, by the method of the request.
+    """
 
     comments: list[dict[str, Any]] = field(default_factory=list)
     fail: list[int] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     may_ask_who: bool = True
     redirect_to: str = ""
+    says: dict[str, tuple[int, str]] = field(default_factory=dict)
     url: str = ""
 
     async def __aenter__(self) -> Self:
@@ -50,7 +55,7 @@ class ForgeServer:
                 "id": number,
                 "body": body,
                 "user": {"login": author, "type": kind},
-                "author": {"id": author},
+                "author": {"id": _number(author)},
                 "html_url": f"{self.url}/example/mail/pull/7#issuecomment-{number}",
             }
         )
@@ -66,13 +71,15 @@ class ForgeServer:
         if self.redirect_to:
             raise web.HTTPFound(self.redirect_to)
         if self.fail:
-            raise _Failure(self.fail.pop(0))
+            raise _Answer(self.fail.pop(0), '{"message": "not now"}')
+        if request.method in self.says:
+            raise _Answer(*self.says[request.method])
 
     async def _user(self, request: web.Request) -> web.Response:
         self._admit(request)
         if not self.may_ask_who:
             raise web.HTTPForbidden
-        return web.json_response({"login": "us", "id": "us"})
+        return web.json_response({"login": "us", "id": _number("us")})
 
     async def _list(self, request: web.Request) -> web.Response:
         self._admit(request)
@@ -95,7 +102,12 @@ class ForgeServer:
         return web.json_response({"web_url": f"{self.url}/example/mail/-/merge_requests/7"})
 
 
-class _Failure(web.HTTPException):
-    def __init__(self, status: int) -> None:
+def _number(author: str) -> int:
+    """GitLab's id of a person."""
+    return zlib.crc32(author.encode())
+
+
+class _Answer(web.HTTPException):
+    def __init__(self, status: int, text: str) -> None:
         self.status_code = status
-        super().__init__(text='{"message": "not now"}', content_type="application/json")
+        super().__init__(text=text, content_type="application/json")

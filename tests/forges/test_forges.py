@@ -119,6 +119,51 @@ async def test_a_redirect_is_not_followed(forge: Forge, server: ForgeServer) -> 
         assert not elsewhere.asked
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>log in first</html>",
+        "",
+        "null",
+        '"x"',
+        "{}",
+        "[1]",
+        "[null]",
+        f'[{{"body": "{MARKER}", "user": "us", "author": "us"}}]',
+        f'[{{"body": "{MARKER}", "user": {{"type": "Bot"}}}}]',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)
+async def test_what_is_no_forge_is_told(forge: Forge, server: ForgeServer, text: str) -> None:
+    """A proxy, a page to log in, a wrong address: it is not a bug of ours."""
+    server.says = {"GET": (200, text)}
+    with pytest.raises(PlatformUnavailable, match="not as the API of a forge does"):
+        await forge.put_comment(MARKER, MARKER)
+
+
+@pytest.mark.parametrize("text", ["<html>", "[]", "{}", '{"html_url": 1, "id": "1"}'])
+async def test_an_odd_answer_to_a_comment(forge: Forge, server: ForgeServer, text: str) -> None:
+    server.says = {"POST": (201, text)}
+    with pytest.raises(PlatformUnavailable, match="not as the API of a forge does"):
+        await forge.put_comment(MARKER, MARKER)
+
+
+async def test_a_forge_that_refuses_the_comment_says_why(forge: Forge, server: ForgeServer) -> None:
+    server.says = {"POST": (422, '{"message": "Body is too long"}')}
+    with pytest.raises(PlatformUnavailable, match="status 422: Body is too long") as caught:
+        await forge.put_comment(MARKER, MARKER)
+    assert "later" not in caught.value.hint  # waiting does not help
+
+
+async def test_a_comment_whose_author_is_gone(server: ForgeServer) -> None:
+    """GitHub shows no user then."""
+    server.add(f"{MARKER}\nfrom a ghost", "ghost")
+    server.comments[0]["user"] = None
+    forge = open_forge(Discussion("github", server.url, "example/mail", 7), Secret(TOKEN))
+    await forge.put_comment(MARKER, f"{MARKER}\none")
+    assert server.bodies() == [f"{MARKER}\nfrom a ghost", f"{MARKER}\none"]
+
+
 async def test_what_does_not_answer_is_told() -> None:
     forge = open_forge(Discussion("github", "http://127.0.0.1:9", "example/mail", 7), Secret("x"))
     with pytest.raises(PlatformUnavailable, match="cannot be reached"):
@@ -131,7 +176,7 @@ def test_what_a_job_of_github_says() -> None:
         "GITHUB_REF": "refs/pull/12/merge",
         "GITHUB_REPOSITORY": "example/mail",
         "GITHUB_API_URL": "https://github.example.com/api/v3",
-        "GITHUB_TOKEN": TOKEN,
+        "GITHUB_TOKEN": f"{TOKEN}\n",
     }
     place, token = discussion(environ, forge=None, repository=None, number=None)
     assert place == Discussion("github", "https://github.example.com/api/v3", "example/mail", 12)

@@ -90,6 +90,7 @@ def plan(text: str) -> Plan:
         git=Commit(text, dirty=True),
         secrets_compared=False,
         policy_from=text,
+        against=text,
         policy=(PolicyChange(text, text, text),),
     )
 

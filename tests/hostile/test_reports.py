@@ -5,6 +5,7 @@ Each output is compared with the one for a harmless word: of tags and of nodes t
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from html import unescape
 
@@ -150,6 +151,9 @@ def test_a_comment(name: str) -> None:
     if name in SHORT:
         assert kinds == _nodes_of_a_comment()
     assert made.count("<!--") == made.count("-->") == 1
+    empty = comment(replace(everywhere.plan(text), changes=(), blocked=()))
+    assert len(empty) <= MAX_LENGTH
+    expect_markdown(empty, tags=COMMENT_TAGS)
 
 
 @cache

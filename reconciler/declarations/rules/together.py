@@ -61,8 +61,8 @@ def duplicate_pop3_mailbox(declared: Sequence[Declared], _context: Context) -> I
             one,
             "user_id",
             "duplicate-pop3-mailbox",
-            f"gateway {other.name!r} fetches the same POP3 mailbox, which only one session at a"
-            " time can open",
+            f"gateways {one.name!r} and {other.name!r} fetch the same POP3 mailbox, which only one"
+            " session at a time can open",
             "keep one of the two",
         )
 
@@ -78,7 +78,8 @@ def duplicate_mailbox(declared: Sequence[Declared], _context: Context) -> Iterat
             one,
             "user_id",
             "duplicate-mailbox",
-            f"gateway {other.name!r} fetches the same mailbox: every mail comes in twice",
+            f"gateways {one.name!r} and {other.name!r} fetch the same mailbox: every mail comes in"
+            " twice",
             "keep one of the two",
         )
 
@@ -93,7 +94,8 @@ def duplicate_sender(declared: Sequence[Declared], _context: Context) -> Iterato
             one,
             "default_email_address",
             "duplicate-sender",
-            f"gateway {other.name!r} sends from the same address through the same account",
+            f"gateways {one.name!r} and {other.name!r} send from the same address through the same"
+            " account",
             "keep one of the two",
         )
 

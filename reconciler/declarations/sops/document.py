@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # absent from the type stubs
 
+from reconciler.declarations.conflicts import conflict_line
 from reconciler.declarations.sops.errors import Reason, SopsError
 from reconciler.declarations.sops.scalars import resolve
 
@@ -79,6 +80,12 @@ def parse(text: bytes) -> SopsDocument:
     try:
         walk.file()
     except yaml.YAMLError as error:
+        conflict = conflict_line(text)
+        if conflict is not None:
+            message = "git left a merge conflict here"
+            raise SopsError(
+                Reason.NOT_READABLE, message, _CONFLICT_HINT, line=conflict + 1, column=1
+            ) from None
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         message = "the file is not valid YAML"
