@@ -41,6 +41,11 @@ def commit_of(
     return Commit(commit, any(not line.startswith("#") for line in lines))
 
 
+def is_commit(root: Path, ref: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether git knows, in `root`, a commit of that name."""
+    return _commit(root, ref, environ) is not None
+
+
 def file_at(
     root: Path, ref: str, name: str, *, environ: Mapping[str, str] = os.environ
 ) -> bytes | None:

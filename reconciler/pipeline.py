@@ -227,7 +227,7 @@ async def make_plan(
         platform=target.platform,
         changes=changes,
         unchanged=len(wanted.keys() - changed),
-        drift=diff.drift(tuple(chosen.actual.values()), target.owner),
+        drift=diff.drift(tuple(chosen.actual.values()), target.owner, wanted),
         foreign=tuple(
             name
             for name, one in chosen.actual.items()

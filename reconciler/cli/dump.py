@@ -137,11 +137,15 @@ def _write(
     settings: Settings,
 ) -> None:
     """Certificates first, so that no declaration ever names one that is not there."""
-    from reconciler.cli.dump_files import by_host, write_all_new
+    from reconciler.cli.dump_files import by_host, is_there, write_all_new
     from reconciler.declarations.writer import as_yaml
 
     heading = ["Made by gateways dump. sops stores each password under the name in {secret: NAME}."]
-    files = {paths[one.digest]: one.pem for one in certificates}
+    files = {
+        paths[one.digest]: one.pem
+        for one in certificates
+        if not is_there(out / paths[one.digest], one)
+    }
     files |= {name: as_yaml(some, heading) for name, some in by_host(declared).items()}
     write_all_new(out, files)
     for name in files:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import GatewaysError, WrongUsage
+from reconciler.pem import ders_of, pem_of
 
 if TYPE_CHECKING:
     from reconciler.declarations.writer import Declaration
+    from reconciler.model import Certificate
 
 _NOT_IN_NAMES: Final = re.compile("[^a-z0-9.-]")
 _LONGEST_STEM: Final = 200
+_NO_PLACE: Final = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
 
 def by_host(declared: Sequence["Declaration"]) -> dict[str, list["Declaration"]]:
@@ -24,6 +27,14 @@ def by_host(declared: Sequence["Declaration"]) -> dict[str, list["Declaration"]]
         stem = _NOT_IN_NAMES.sub("-", str(one.fields["host"]).lower()).strip(".-")
         files.setdefault(f"{stem[:_LONGEST_STEM] or 'host'}.yaml", []).append(one)
     return dict(sorted(files.items()))
+
+
+def is_there(path: Path, certificate: "Certificate") -> bool:
+    """Whether a file has just this certificate already, however it is written down."""
+    try:
+        return path.is_file() and pem_of(ders_of(path.read_bytes())) == certificate.pem
+    except (OSError, ValueError):
+        return False
 
 
 def write_all_new(folder: Path, files: Mapping[str, str]) -> None:
@@ -49,7 +60,7 @@ def write_all_new(folder: Path, files: Mapping[str, str]) -> None:
         for path in made:
             with contextlib.suppress(OSError):
                 path.unlink()
-        if isinstance(error, FileExistsError | NotADirectoryError | PermissionError):
+        if isinstance(error, _NO_PLACE):
             raise WrongUsage(f"{folder} cannot be written to: {error.strerror}") from None
         if isinstance(error, OSError):
             raise GatewaysError(f"{folder} cannot be written to: {error.strerror}") from None

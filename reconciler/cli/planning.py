@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
@@ -78,12 +79,29 @@ def _target_at(project: "Project", target: Target, ref: str, asked: str) -> Targ
 
     text = file_at(project.root, ref, FILE)
     if text is None:
-        raise InvalidInput(
-            f"{asked}: {FILE} cannot be read at that commit",
-            "name a commit that is in this clone, such as origin/main; CI jobs often fetch one "
-            "commit only (fetch-depth: 0 fetches all)",
-        )
+        raise _no_policy(project.root, ref, asked)
     return policy_of(text, project.root, target.name, asked)
+
+
+def _no_policy(root: Path, ref: str, asked: str) -> InvalidInput:
+    from reconciler.declarations.project import FILE
+    from reconciler.git import commit_of, is_commit
+
+    if is_commit(root, ref):
+        return InvalidInput(
+            f"{asked}: there is no {FILE} in that commit",
+            f"merge {FILE} first, in a change of its own",
+        )
+    if commit_of(root, (FILE,)) is None:
+        return InvalidInput(
+            f"{asked}: git tells no history here",
+            "it needs a clone of the repository, and git on PATH",
+        )
+    return InvalidInput(
+        f"{asked}: git knows no such commit here",
+        "name a commit that is in this clone, such as origin/main; CI jobs often fetch one "
+        "commit only (fetch-depth: 0 fetches all)",
+    )
 
 
 POLICY_FROM: Final = click.option(

@@ -256,6 +256,14 @@ def _freeze_faults(path: tuple[str | int, ...], freeze: Mapping[str, Any]) -> It
             "the freeze ends before it begins",
             "from must come before until",
         )
+    begins, _, ends = freeze.get("weekly", "").partition(" - ")
+    if begins and begins == ends:
+        yield SchemaFault(
+            (*path, "weekly"),
+            "bad-freeze",
+            "the freeze ends as it begins, so that it would freeze nothing",
+            "for a whole week and longer, write from and until",
+        )
     zone = freeze.get("timezone", "UTC")
     if not _is_timezone(zone):
         yield SchemaFault(

@@ -73,13 +73,24 @@ def only_adopted(changes: Sequence[Change], names: Collection[str]) -> tuple[Cha
     )
 
 
-def drift(actual: Sequence[ActualGateway], owner: str) -> tuple[Change, ...]:
-    """What differs on the platform from what was last applied, whoever changed it."""
+def drift(
+    actual: Sequence[ActualGateway], owner: str, wanted: Mapping[str, DesiredGateway]
+) -> tuple[Change, ...]:
+    """What differs on the platform from what was last applied, whoever changed it.
+
+    What is declared by now as it was changed is none any longer.
+    """
     found = []
     for one in actual:
         if one.owner != owner or one.applied is None or one.applied == one.gateway:
             continue
-        fields = tuple(field_changes(one.applied, one.gateway))
+        desired = wanted.get(one.gateway.name)
+        declared = desired.gateway.fields() if desired else {}
+        fields = tuple(
+            change
+            for change in field_changes(one.applied, one.gateway)
+            if change.field not in declared or declared[change.field] != change.after
+        )
         if fields:
             found.append(
                 Change(

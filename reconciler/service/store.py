@@ -130,14 +130,15 @@ class Store:
             ),
         )
 
-    def write_fields(self, gateway: Gateway, owner: str) -> None:
-        """Store declared fields, and remember them as the ones last applied."""
+    def write_fields(self, gateway: Gateway, owner: str, *, applied: bool = True) -> None:
+        """Store declared fields, and remember them as the ones last applied if they are."""
         self._keep_certificate(gateway)
         values = declared_values(gateway)
+        text = applied_text(values) if applied else None
         self._connection.execute(
-            f"UPDATE gateways SET {_SET_DECLARED}, applied = ?, owner = ? "  # noqa: S608 - constants
-            "WHERE tenant = ? AND name = ?",
-            (*values, applied_text(values), owner, self.tenant, gateway.name),
+            f"UPDATE gateways SET {_SET_DECLARED}, "  # noqa: S608 - constants
+            "applied = coalesce(?, applied), owner = ? WHERE tenant = ? AND name = ?",
+            (*values, text, owner, self.tenant, gateway.name),
         )
 
     def advance(self, name: str, status: Status, now: str) -> None:

@@ -47,12 +47,15 @@ class Asked:
     """Who asks, the key that makes asking again harmless, and the revision it was decided on.
 
     `request` is a digest of all that was asked, from a caller who was sent more than is known here.
+    `applies` says that declarations are carried out: an edit past them leaves what was last applied
+    as it is, and so shows as drift.
     """
 
     actor: Actor
     key: str
     revision: str | None
     request: str = ""
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class Writes:
         gateway = desired.gateway
         owner = (actual.owner, self.owner) if actual.owner != self.owner else None
         password = self._store_password(desired, actual)
-        self.store.write_fields(gateway, self.owner)
+        self.store.write_fields(gateway, self.owner, applied=asked.applies)
         self.store.advance(gateway.name, status, stamp(self.clock()))
         changes = describe(actual.gateway, gateway, owner=owner, password=password)
         self._audit(action, asked, changes, gateway.name, actual)

@@ -121,8 +121,8 @@ def test_it_is_for_reading_and_never_applied(merged: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--against", "nowhere"), 3, "--against nowhere: gateways.yaml cannot be read"),
-        (("--against", "--output=x"), 3, "cannot be read at that commit"),
+        (("--against", "nowhere"), 3, "--against nowhere: git knows no such commit here"),
+        (("--against", "--output=x"), 3, "git knows no such commit here"),
         (("--against", "main", "--refresh"), 64, "--against does not ask the platform"),
         (("--against", "main", "-t", "fresh"), 3, "--against main: there is no target 'fresh'"),
     ],

@@ -245,6 +245,27 @@ def test_nothing_is_ever_overwritten(world: World) -> None:
     assert (world.root / "out/z.example.com.yaml").is_symlink()
 
 
+def test_beside_the_declarations_a_certificate_that_is_there_is_used_again(world: World) -> None:
+    """As docs/drift-and-dump.md takes a gateway over: dump --out gateways.d."""
+    put(world, [smtp("a")])
+    certificate = world.root / "gateways.d/certs/root.pem"
+    note = "# the root of our provider\n" + ROOT
+    certificate.write_text(note)
+    before = contents(world.root / "gateways.d")
+    dumped = inside(world, "dump", "--out", "gateways.d")
+    assert dumped.code == 0, dumped.err
+    declared = world.root / "gateways.d/mail.example.com.yaml"
+    assert "certificate_file: certs/root.pem" in declared.read_text()
+    assert certificate.read_text() == note
+    declared.unlink()
+    assert contents(world.root / "gateways.d") == before
+    certificate.write_text(certs.ca("another").pem.decode())
+    refused = inside(world, "dump", "--out", "gateways.d")
+    assert refused.code == 64
+    assert "root.pem is there already" in refused.err
+    assert not declared.exists()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EEXIST])
 def test_a_failure_half_way_leaves_no_file(world: World, number: int) -> None:
     """Also where somebody else makes the file meanwhile."""

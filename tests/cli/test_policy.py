@@ -1,5 +1,6 @@
 """What a pull request must not decide: policy from another commit, freezes, allowed names."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -68,10 +69,10 @@ def test_a_tree_cannot_choose_where_the_platform_is(repository: World) -> None:
 @pytest.mark.parametrize(
     ("ref", "said"),
     [
-        ("nowhere", "cannot be read at that commit"),
-        ("--output=x", "cannot be read at that commit"),
-        ("main:gateways.d", "cannot be read at that commit"),
-        ("main^{tree}", "cannot be read at that commit"),
+        ("nowhere", "git knows no such commit here"),
+        ("--output=x", "git knows no such commit here"),
+        ("main:gateways.d", "git knows no such commit here"),
+        ("main^{tree}", "git knows no such commit here"),
     ],
 )
 def test_what_is_no_commit_is_told(repository: World, ref: str, said: str) -> None:
@@ -79,6 +80,20 @@ def test_what_is_no_commit_is_told(repository: World, ref: str, said: str) -> No
     assert refused.code == 3
     assert said in refused.err
     assert "hint:" in refused.err
+
+
+def test_a_commit_from_before_there_were_settings(repository: World) -> None:
+    """The pull request that brings gateways.yaml; a history that lies elsewhere."""
+    git(repository, "switch", "-q", "--orphan", "empty")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "empty")
+    git(repository, "switch", "-q", "main")
+    refused = repository.run("plan", "--policy-from", "empty")
+    assert refused.code == 3
+    assert "there is no gateways.yaml in that commit\n  hint: merge gateways.yaml" in refused.err
+    shutil.rmtree(repository.root / ".git")
+    refused = repository.run("plan", "--policy-from", "main")
+    assert refused.code == 3
+    assert "git tells no history here" in refused.err
 
 
 def test_a_new_target_has_no_policy_yet(repository: World) -> None:
@@ -119,6 +134,7 @@ def test_nothing_is_applied_in_a_freeze(repository: World) -> None:
     ("freeze", "rule"),
     [
         ({"reason": "x"}, "bad-freeze"),
+        ({"weekly": "Fri 18:00 - Fri 18:00", "reason": "x"}, "bad-freeze"),
         ({"from": "2026-01-01T00:00:00Z", "reason": "x"}, "bad-freeze"),
         (
             {"from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z", "reason": "x"},

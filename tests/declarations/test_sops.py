@@ -62,6 +62,7 @@ def sealed(age: Age) -> str:
         (b"a: 1\nsops: {}\n", "the sops block is not a map", (2, 7)),
         (b"a: 1\nsops: [x]\n", "the sops block is not a map", (2, 8)),
         (b"a: [\n", "the file is not valid YAML", (2, 1)),
+        (b"a: 1\n<<<<<<< HEAD\nb: 2\n", "git left a merge conflict here", (2, 1)),
         (b"a: \xff\n", "the file is not UTF-8 text", (0, 0)),
         (b"a: '" + b"x" * MAX_BYTES + b"'\n", "the file is larger than 1 MiB", (0, 0)),
         (b"a: " + b"[" * 100 + b"]" * 100, "the file is nested deeper than 64 levels", (1, 67)),

@@ -58,7 +58,7 @@ def plan_of(case: Mapping[str, Any], *, backwards: bool = False) -> Plan:
         platform="embedded",
         changes=tuple(sorted((*changes, *chosen.leaving), key=lambda one: one.gateway)),
         unchanged=len(wanted.keys() - {one.gateway for one in changes}),
-        drift=diff.drift(tuple(chosen.actual.values()), OWNER),
+        drift=diff.drift(tuple(chosen.actual.values()), OWNER, wanted),
         foreign=tuple(
             sorted(
                 name

@@ -144,7 +144,7 @@ def test_a_second_plan_is_empty_whatever_was_applied(
                 assert [one.result for one in outcomes] == [Result.DONE] * len(plan.changes)
                 again, snapshot = await here.plan(desired, Limits(max_disconnects=None))
                 assert again.changes == ()
-                assert diff.drift(snapshot.gateways, OWNER) == ()
+                assert diff.drift(snapshot.gateways, OWNER, {}) == ()
 
     asyncio.run(story())
 

@@ -419,7 +419,8 @@ class PlatformContract:
     ) -> None:
         before = await connected(platform, wanted(on(server)))
         after = replace(before.gateway, default_user_name="Support", labels=(("env", "test"),))
-        edited = await platform.edit(wanted(after), write(before.revision), reconnect=False)
+        async with platform.lock(ACTOR, seconds=SECONDS):  # as everybody who applies
+            edited = await platform.edit(wanted(after), write(before.revision), reconnect=False)
         assert edited.gateway == edited.applied == after
         assert edited.status == before.status
         assert edited.revision != before.revision

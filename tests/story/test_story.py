@@ -27,6 +27,8 @@ def test_from_the_first_pull_request_to_the_last(
             a_pull_request_that_changes_nothing_says_so(cast)
             a_password_is_rotated_and_nobody_sees_it(cast)
         somebody_works_past_git_and_is_told_of(cast)
+        if platform == "http":
+            what_a_script_wrote_stands_apart_in_a_pull_request(cast)
         the_merge_is_reverted_and_everything_is_as_before(cast, merge)
 
 
@@ -161,6 +163,41 @@ def somebody_works_past_git_and_is_told_of(cast: Team) -> None:
         ("support-out", "rebuild", "planned"),
     ]
     assert "by hand by mallory" in plan["changes"][1]["reason"]
+    assert cast.apply().code == 0
+    cast.expect_nothing_to_do()
+
+
+def what_a_script_wrote_stands_apart_in_a_pull_request(cast: Team) -> None:
+    """Nobody takes it for a change that the pull request asks for."""
+    assert cast.service
+    script = cast.service.token("apply")
+    path = "/v1/gateways/sales-in"
+    there = cast.service.ask("GET", path, token=script)
+    found = there.json()
+    body = {
+        "gateway": found["gateway"] | {"when_failed": "ignore"},
+        "certificates": found["certificates"],
+        "password": {"known": False, "value": None, "fingerprint": None, "ciphertext": None},
+        "owner": found["owner"],
+        "actor": {"name": "a script", "commit": "", "run": ""},
+        "reconnect": False,
+    }
+    written = cast.service.ask(
+        "PUT", path, body, token=script, If_Match=there.headers["ETag"], Idempotency_Key="script"
+    )
+    assert written.status == 200, written.body
+    cast.pull()
+    (cast.world.root / "README.md").write_text("Our gateways\n")
+    cast.push("words", "Words alone")
+    planned = cast.pull_request("words").json("plan")
+    changed = {"field": "when_failed", "before": "rebuild", "after": "ignore"}
+    (drift,) = planned["drift"]
+    assert (drift["gateway"], drift["fields"]) == ("sales-in", [changed])
+    assert changes(planned) == [("sales-in", "edit", "planned")], "an apply takes it back"
+    (comment,) = cast.forge.comments()
+    assert "Drift: changed on the platform, not by this" in comment
+    assert "| sales&#45;in | when&#95;failed | rebuild | ignore |" in comment
+    assert cast.drift()[0] == 2
     assert cast.apply().code == 0
     cast.expect_nothing_to_do()
 

@@ -28,6 +28,7 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
+_AGAIN: Final = "undo the edit or the merge, and make it again with sops"
 KEY_BYTES: Final = 32
 
 
@@ -88,7 +89,7 @@ def _decrypted(leaf: Leaf, key: AESGCM, bound_to: str) -> tuple[Scalar, bytes]:
     except UnicodeDecodeError:
         _refuse(leaf, Reason.UNSUPPORTED, "is not UTF-8 text")
     except (InvalidTag, Base64Error, ValueError):
-        _refuse(leaf, Reason.ALTERED, "was altered, or moved from another key or file")
+        _refuse(leaf, Reason.ALTERED, "was altered, or moved from another key or file", _AGAIN)
 
 
 def _typed(kind: str, raw: bytes) -> tuple[Scalar, bytes]:
@@ -118,10 +119,11 @@ def _verify(key: AESGCM, sealed: str, stamp: str, computed: str) -> None:
         raise SopsError(
             Reason.TAMPERED,
             "the file was changed without its key (MAC mismatch)",
-            "undo the edit and make it again with sops",
+            _AGAIN,
         )
 
 
-def _refuse(leaf: Leaf, reason: Reason, words: str) -> NoReturn:
+def _refuse(leaf: Leaf, reason: Reason, words: str, hint: str = "") -> NoReturn:
     path = ".".join(map(str, leaf.path))
-    raise SopsError(reason, f"the value of {path} {words}", line=leaf.line, column=leaf.column)
+    message = f"the value of {path} {words}"
+    raise SopsError(reason, message, hint, line=leaf.line, column=leaf.column)

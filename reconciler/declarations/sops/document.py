@@ -19,6 +19,10 @@ from reconciler.declarations.sops.scalars import resolve
 
 MAX_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 64
+_CONFLICT_HINT: Final = (
+    "take one side whole, with git checkout --ours or --theirs and the file's name, and make the "
+    "other side's change again with sops: one authentication code covers all of it"
+)
 BLOCK: Final = "sops"
 
 

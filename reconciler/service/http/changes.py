@@ -14,6 +14,7 @@ from reconciler.model import ActualGateway, Cause, DesiredGateway, Secret
 from reconciler.service.access import Role
 from reconciler.service.feed import About
 from reconciler.service.http.asking import (
+    LOCK,
     actor_of,
     check_lock,
     digest_of,
@@ -50,7 +51,9 @@ async def put(call: Call) -> web.StreamResponse:
     desired = desired_of(body, call.name)
     if edits and "reconnect" not in body:
         raise invalid([FieldError("reconnect", "is missing")])
-    asked = Asked(actor_of(call, body["actor"]), key, revision_of(call))
+    # who applies holds the lock
+    applies = LOCK in headers
+    asked = Asked(actor_of(call, body["actor"]), key, revision_of(call), applies=applies)
 
     def job(writes: Writes) -> ActualGateway:
         wish = _told_apart(writes, desired, body)
