@@ -11,8 +11,22 @@ from reconciler.errors import GatewaysError, WrongUsage
 
 _DEVICES: Final = Path("/dev")
 _WRONG_PLACE: Final = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+    }
 )
+
+
+def unwritable(path: Path, error: OSError) -> GatewaysError:
+    """Why `path` cannot be written: it is a wrong place, or the disk is full or fails."""
+    kind = WrongUsage if error.errno in _WRONG_PLACE else GatewaysError
+    return kind(f"{path} cannot be written: {error.strerror}")
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -43,8 +57,7 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        kind = WrongUsage if error.errno in _WRONG_PLACE else GatewaysError
-        raise kind(f"{path} cannot be written: {error.strerror}") from None
+        raise unwritable(path, error) from None
 
 
 def _stays(path: Path) -> bool:

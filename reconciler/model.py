@@ -6,6 +6,7 @@ fields. Desired and actual are the same `Gateway`, so that a diff compares like 
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -513,6 +514,14 @@ class PolicyChange:
     setting: str
     policy: str
     tree: str
+
+
+def ref_text(ref: str) -> str:
+    """How a commit is called to people: shortened where it was given in full."""
+    return ref[:10] if _FULL_COMMIT.fullmatch(ref) else ref
+
+
+_FULL_COMMIT: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)

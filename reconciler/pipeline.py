@@ -45,6 +45,7 @@ from reconciler.model import (
     Target,
     Warned,
     gateway_of,
+    ref_text,
     split_problems,
 )
 from reconciler.platforms import ReadablePlatform
@@ -255,7 +256,7 @@ async def make_plan(
 def _said_of_a_commit(change: Change, ref: str) -> Change:
     if change.action is not Action.CREATE:
         return change
-    return replace(change, reason=f"not declared at {ref}")
+    return replace(change, reason=f"not declared at {ref_text(ref)}")
 
 
 def _with_warnings(changes: Sequence[Change], warnings: Sequence[Problem]) -> tuple[Change, ...]:

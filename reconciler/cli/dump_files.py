@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import GatewaysError, WrongUsage
+from reconciler.errors import WrongUsage
+from reconciler.files import unwritable
 from reconciler.pem import ders_of, pem_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _NOT_IN_NAMES: Final = re.compile("[^a-z0-9.-]")
 _LONGEST_STEM: Final = 200
-_NO_PLACE: Final = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
 
 def by_host(declared: Sequence["Declaration"]) -> dict[str, list["Declaration"]]:
@@ -60,10 +60,8 @@ def write_all_new(folder: Path, files: Mapping[str, str]) -> None:
         for path in made:
             with contextlib.suppress(OSError):
                 path.unlink()
-        if isinstance(error, _NO_PLACE):
-            raise WrongUsage(f"{folder} cannot be written to: {error.strerror}") from None
         if isinstance(error, OSError):
-            raise GatewaysError(f"{folder} cannot be written to: {error.strerror}") from None
+            raise unwritable(folder, error) from None
         raise
 
 

@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import click
@@ -14,6 +15,7 @@ from reconciler.cli import age_keys, scaffold
 from reconciler.cli.common import Settings, global_options, pass_settings, say
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode, WrongUsage
+from reconciler.files import unwritable
 
 PLACEHOLDER: Final = "change-me"
 LONGEST_PASSWORD: Final = 64
@@ -123,7 +125,10 @@ def _write(
             data = _secrets_file(answers.recipients, password)
         else:
             data = scaffold.content(path, answers)
-        scaffold.write_new(folder / path, data)
+        try:
+            scaffold.write_new(folder / path, data)
+        except OSError as error:
+            raise unwritable(folder / path, error) from None
 
 
 def _secrets_file(recipients: tuple[str, ...], password: str) -> bytes:
@@ -150,9 +155,9 @@ def _list_of_files(made: Made) -> str:
 def _next_commands(made: Made) -> str:
     steps = []
     if made.own_key_file and made.key and made.key.file:
-        steps.append(f"export SOPS_AGE_KEY_FILE={made.key.file.resolve()}")
+        steps.append(f"export SOPS_AGE_KEY_FILE={quote(str(made.key.file.resolve()))}")
     if made.folder.resolve() != Path.cwd():
-        steps.append(f"cd {made.folder}")
+        steps.append(f"cd {quote(str(made.folder))}")
     if scaffold.DECLARATION in made.missing:
         steps.append(f"edit {scaffold.DECLARATION}: the host, the user, the addresses")
     if scaffold.SECRETS in made.missing and not made.placed:

@@ -11,9 +11,10 @@ from typing import Final
 import click
 
 from reconciler.cli.common import Settings, notice
+from reconciler.cli.streams import note
 from reconciler.errors import ExitCode, GatewaysError, InvalidInput, WrongUsage
 from reconciler.model import Failure, Secret, Severity
-from reconciler.report.safe import line
+from reconciler.report.safe import line, painted_lines
 from reconciler.report.style import PLAIN, Style
 
 Judge = Callable[[str], str]
@@ -42,11 +43,15 @@ class Form:
 
     @property
     def style(self) -> Style:
-        return self.settings.style() if sys.stderr.isatty() else PLAIN
+        coloured = sys.stderr.isatty() and self.settings.log_format == "text"
+        return self.settings.style() if coloured else PLAIN
 
     def tell(self, text: str = "") -> None:
         """Text of ours on lines of their own; what comes from elsewhere in it must be escaped."""
-        notice(self.settings, text)
+        if self.style is PLAIN:
+            notice(self.settings, text)
+        else:
+            note(painted_lines(text))
 
     def head(self, text: str) -> None:
         self.tell(f"\n{self.style.bold(text)}")

@@ -1,5 +1,6 @@
 """`gateways` itself: its help, its global options, and the table of its commands."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, cast
 
@@ -30,6 +31,8 @@ COMMANDS: Final = {
     "comment": "reconciler.cli.comment",
     "schema": "reconciler.cli.schema",
 }
+
+_LONGEST_SENTENCE: Final = 200
 
 EPILOG: Final = """\b
 Exit codes:
@@ -65,6 +68,26 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         module = COMMANDS.get(cmd_name)
         return cast(click.Command, import_module(module).command) if module else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            for meant in get_close_matches(args[0], COMMANDS, n=1):
+                raise click.UsageError(f"{error.message} Did you mean {meant!r}?", ctx) from None
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The whole first sentence of each, where click would cut it off."""
+        rows = [
+            (name, command.get_short_help_str(limit=_LONGEST_SENTENCE))
+            for name in COMMANDS
+            if (command := self.get_command(ctx, name))
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 @click.group(

@@ -105,7 +105,7 @@ def recipients_of(root: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     for rule in _rules(path):
-        if re.search(str(rule.get("path_regex", "")), SECRETS):
+        if _covers(str(rule.get("path_regex", ""))):
             named = rule.get("age") or ""
             listed: Sequence[Any] = named if isinstance(named, list) else str(named).split(",")
             if recipients := tuple(text for item in listed if (text := str(item).strip())):
@@ -116,6 +116,16 @@ def recipients_of(root: Path) -> tuple[str, ...]:
     )
 
 
+def _covers(pattern: str) -> bool:
+    try:
+        return re.search(pattern, SECRETS) is not None
+    except re.error:
+        raise InvalidInput(
+            f"{SOPS_SETTINGS}: path_regex {pattern!r} is no regular expression",
+            "a path that ends in .sops.yaml is matched by: \\.sops\\.yaml$",
+        ) from None
+
+
 def _rules(path: Path) -> list[Mapping[str, Any]]:
     import yaml
 
@@ -123,6 +133,8 @@ def _rules(path: Path) -> list[Mapping[str, Any]]:
         loaded = yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError):
         raise InvalidInput(f"{path} is not YAML") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
     rules = loaded.get("creation_rules") if isinstance(loaded, dict) else None
     return [rule for rule in rules or () if isinstance(rule, dict)]
 

@@ -76,9 +76,7 @@ def has_control_character(value: str) -> bool:
 _TAB: Final = "a tab cannot indent a line"
 _INDENT_HINT: Final = "check the indentation, and that nothing follows a closing quote"
 _QUOTE_HINT: Final = "put a value with special characters in quotes"
-_CONFLICT_HINT: Final = (
-    "keep what is right of both sides, and take out the lines that git added"
-)
+_CONFLICT_HINT: Final = "keep what is right of both sides, and take out the lines that git added"
 _ESCAPES: Final = r"write \xNN, \uNNNN or \UNNNNNNNN"
 _AT_OPENING: Final = frozenset(
     {

@@ -15,6 +15,7 @@ from reconciler.model import (
     FieldChange,
     Plan,
     SecretChange,
+    ref_text,
 )
 from reconciler.report.plan import SYMBOLS, check_text, summary_text, value_text
 from reconciler.report.safe import markdown, marker_name
@@ -98,8 +99,8 @@ def _sentence(plan: Plan) -> str:
         return "**Nothing can be applied:** " + md("; ".join(plan.blocked), _MAX_REASON)
     if plan.against and not plan.changes:
         return (
-            f"This declares the same {_count(plan.unchanged, 'gateway')} as {md(plan.against)}; "
-            "the platform was not asked."
+            f"This declares the same {_count(plan.unchanged, 'gateway')} as "
+            f"{md(ref_text(plan.against))}; the platform was not asked."
         )
     if not plan.changes:
         return f"Once merged, apply does nothing: {_count(plan.unchanged, 'gateway')} as declared."
@@ -122,7 +123,8 @@ def _dangers(plan: Plan) -> Iterator[str]:
     for policy in plan.policy:
         yield (
             f"policy **{md(policy.setting)}** changes with this: "
-            f"{md(policy.policy)} → {md(policy.tree)}; this plan keeps to {md(plan.policy_from)}"
+            f"{md(policy.policy)} → {md(policy.tree)}; "
+            f"this plan keeps to {md(ref_text(plan.policy_from))}"
         )
     for warning in plan.warnings:
         if warning.rule in _OF_SECRETS:

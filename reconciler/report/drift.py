@@ -11,6 +11,7 @@ from reconciler.report.style import PLAIN, Style
 
 _SHOWN: Final = 10
 _DIRTY: Final = "-dirty"
+_TAKEN_OVER: Final = "taken over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,13 @@ def _lines(report: DriftReport, style: Style) -> Iterator[str]:
         for field in one.fields:
             yield f"      {log_line(field.field):<{width}}  {_field_text(field, style)}"
         yield f"      {_by_text(one)}"
+    taken = [line(one.gateway) for one in report.drift if one.kind == _TAKEN_OVER]
     if report.drift:
         yield ""
+    if len(taken) < len(report.drift):
         yield "To undo it: gateways plan, then gateways apply. To keep it: gateways dump NAME"
+    if taken:
+        yield f"To take back what was taken over: gateways adopt {' '.join(taken)}"
     if report.on_the_way:
         yield ""
         yield style.dim(f"No drift, but on its way in a plan: {_names(report.on_the_way)}")

@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from reconciler.model import Action, Change, Check, CheckState, FieldChange, Plan, SecretChange
+from reconciler.model import (
+    Action,
+    Change,
+    Check,
+    CheckState,
+    FieldChange,
+    Plan,
+    SecretChange,
+    ref_text,
+)
 from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
@@ -69,7 +78,9 @@ def summary_text(plan: Plan) -> str:
     if plan.foreign:
         counts.append(f"{len(plan.foreign)} foreign")
     if plan.against:
-        counts.append(f"compared with what {plan.against} declares and not with the platform")
+        counts.append(
+            f"compared with what {ref_text(plan.against)} declares and not with the platform"
+        )
     elif not plan.secrets_compared:
         counts.append(_not_compared(plan))
     return ", ".join(counts)
@@ -82,7 +93,7 @@ def _not_compared(plan: Plan) -> str:
     unknown = sum(one.rule == "secrets-file-keys" for one in plan.warnings)
     files = "1 secrets file" if unknown == 1 else f"{unknown} secrets files"
     but = f", and not those of {files} with other keys" if unknown else ""
-    return f"passwords compared with {plan.policy_from} only{but}"
+    return f"passwords compared with {ref_text(plan.policy_from)} only{but}"
 
 
 def _lines(plan: Plan, style: Style) -> Iterator[str]:
@@ -112,7 +123,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
 def _policy_lines(plan: Plan, style: Style) -> Iterator[str]:
     if plan.policy:
         yield ""
-        kept = f"Policy is that of {line(plan.policy_from)}; this tree would change it"
+        kept = f"Policy is that of {line(ref_text(plan.policy_from))}; this tree would change it"
         yield style.caution(kept)
         for one in plan.policy:
             yield f"  {log_line(one.setting)}: {line(one.policy)} -> {line(one.tree)}"

@@ -26,6 +26,7 @@ _NOTICED: Final = re.compile(
 )
 _APART: Final = "&#8203;"
 _LONGEST: Final = 0xFFFF
+_COLOUR: Final = re.compile("(\x1b\\[[0-9]{1,2}m)")
 
 
 def line(text: str) -> str:
@@ -42,6 +43,13 @@ def log_line(text: str) -> str:
 def log_lines(text: str) -> str:
     """Several lines, each by itself; for what is ours but for the words in it."""
     return "\n".join(map(log_line, text.split("\n")))
+
+
+def painted_lines(text: str) -> str:
+    """Several lines for a terminal: the colours in them stay, all else is spelled out."""
+    parts = _COLOUR.split(text)  # what stands between colours, and each colour, in turn
+    parts[::2] = ["\n".join(map(line, part.split("\n"))) for part in parts[::2]]
+    return "".join(parts)
 
 
 def json_text(data: Any, *, indent: int | None = 2) -> str:

@@ -24,7 +24,7 @@ class Terminal:
         if self._child == 0:
             os.chdir(folder)
             command = [sys.executable, "-m", "reconciler", *arguments]
-            os.execve(sys.executable, command, {**environ, "TERM": "dumb"})  # noqa: S606
+            os.execve(sys.executable, command, {"TERM": "dumb", **environ})  # noqa: S606
 
     def __enter__(self) -> Self:
         return self

@@ -146,7 +146,8 @@ def test_check_climbs_the_ladder_and_stores_nothing(world: World) -> None:
         (("schema", "nothing"), "there are: "),
         (("status", "nobody"), ""),
         (("plan", "--format", "github"), ""),
-        (("nonsense",), ""),
+        (("nonsense",), "No such command 'nonsense'.\n"),
+        (("plann",), "No such command 'plann'. Did you mean 'plan'?"),
         (("apply",), "--yes"),
         (("plan", "--out", "nowhere/plan.json"), ""),
     ],
@@ -164,6 +165,7 @@ def test_every_help_teaches_and_the_exit_codes_are_in_it(world: World) -> None:
     assert root.code == 0
     for code in ("0 ", "9 ", "64 ", "130 "):
         assert f"\n    {code}" in root.out
+    assert "..." not in root.out, "no sentence is cut off"
     for command in ("validate", "check", "plan", "show", "apply", "status", "schema", "init"):
         ran = world.run(command, "--help")
         assert ran.code == 0

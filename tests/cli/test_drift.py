@@ -224,6 +224,11 @@ def test_a_gateway_that_others_took_over(project: World, tmp_path: Path) -> None
     assert (one["gateway"], one["kind"], one["by"]["action"]) == ("a", "taken over", "adopt")
     assert "belongs to 'others' now" in one["reason"]
     assert found["on_the_way"] == ["z"]
+    shown = inside(project, "drift").out
+    assert "To take back what was taken over: gateways adopt a\n" in shown
+    assert "To undo it" not in shown, "a plan is blocked"
+    assert inside(project, "adopt", "a", "--yes").code == 0
+    assert inside(project, "drift", "a").code == 0
 
 
 def test_without_git_what_others_applied_is_taken_for_ours(world: World, tmp_path: Path) -> None:

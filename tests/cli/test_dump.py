@@ -281,7 +281,7 @@ def test_a_failure_half_way_leaves_no_file(world: World, number: int) -> None:
     with mock.patch.object(Path, "hardlink_to", fail_later):
         failed = inside(world, "dump", "--out", "out")
     assert failed.code == (1 if number == errno.ENOSPC else 64)
-    assert f"out cannot be written to: {os.strerror(number)}" in failed.err
+    assert f"out cannot be written: {os.strerror(number)}" in failed.err
     assert [path for path in (world.root / "out").rglob("*") if path.is_file()] == []
     assert inside(world, "dump", "--out", "out").code == 0
 

@@ -314,6 +314,38 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     assert isinstance(init(tmp_path / "file").exception, WrongUsage)
 
 
+def test_a_file_where_a_folder_must_be(folder: Path) -> None:
+    """As in a folder that may not be written to: told, and no bug of ours."""
+    folder.mkdir()
+    (folder / "schema").write_text("")
+    error = init(folder).exception
+    assert isinstance(error, WrongUsage)
+    assert "schema/gateways.schema.json cannot be written: File exists" in error.message
+
+
+def test_a_rule_of_sops_that_is_no_expression(folder: Path) -> None:
+    folder.mkdir()
+    rules = "creation_rules:\n  - {path_regex: '*.yaml', age: age1x}\n"
+    (folder / scaffold.SOPS_SETTINGS).write_text(rules)
+    error = init(folder).exception
+    assert isinstance(error, InvalidInput)
+    assert "path_regex '*.yaml' is no regular expression" in error.message
+
+
+def test_the_next_commands_work_as_typed(folder: Path, tmp_path: Path) -> None:
+    key = tmp_path / "my keys.txt"
+    made = done(folder, "--age-key", key)
+    commands = [line.strip() for line in made.stderr.splitlines() if line.startswith("  ")]
+    typed = "\n".join(line for line in commands if line.startswith(("export ", "cd ")))
+    ran = subprocess.run(
+        ["sh", "-ec", f'{typed}\necho "$SOPS_AGE_KEY_FILE"; pwd'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == [str(key), str(folder)]
+
+
 def test_the_directory_option_counts(tmp_path: Path) -> None:
     done("-C", tmp_path, "mail")
     assert (tmp_path / "mail" / scaffold.SETTINGS).is_file()

@@ -197,6 +197,17 @@ def test_real_postfix_and_dovecot(desk: World, rig: MailRig, tmp_path: Path) -> 
     assert shown.count("succeeded") == 2
 
 
+def test_on_a_terminal_it_has_colours_and_no_escapes_to_read(desk: World, dns: NameServer) -> None:
+    environ = {**desk.environ, "TERM": "xterm"}
+    with Terminal(desk.root, environ, "new", "--resolver", dns.address) as terminal:
+        terminal.answer("Mail address", "nobody")
+        terminal.answer("Mail address", ADDRESS)
+        terminal.wait_for("What is it for")
+        assert terminal.interrupt() == 130
+    assert "\x1b[31mone address, such as" in terminal.shown
+    assert "\\u001b" not in terminal.shown
+
+
 def test_ctrl_c_at_the_hidden_question(desk: World, dns: NameServer) -> None:
     before = contents(desk.root)
     arguments = ("new", ADDRESS, "--directions", "send", "--resolver", dns.address)

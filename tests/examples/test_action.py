@@ -85,6 +85,7 @@ def test_inputs_are_data(github: GitHub, repository: Repository, tmp_path: Path)
     github.inputs = {
         "target": f"$(touch {canary})",
         "policy-from": f"HEAD; touch {canary}",
+        "against": f"HEAD$(touch {canary})",
         "folder": f"`touch {canary}`",
     }
     run = act(github, repository)

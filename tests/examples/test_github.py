@@ -47,7 +47,7 @@ def test_a_pull_request_is_judged_and_planned_without_any_secret(
 ) -> None:
     """A1: neither job asks for a secret, or is given one by its environment."""
     world = repository.world
-    world.declare({"a": world.gateway(port=2), "c": world.gateway(2)})
+    world.declare({"a": world.gateway(port=2), "b": world.gateway(2), "c": world.gateway(2, protocol_type="SMTP")})
     request_by(github, repository)
     judged = github.run(job("gateways-pull-request", "validate"))
     assert judged.outcome == "success", judged.log
@@ -161,7 +161,13 @@ def test_merge_apply_and_drift(github: GitHub, repository: Repository, there: El
     world.declare(gateways)
     request_by(github, repository)
     planned = github.run(job("gateways-pull-request", "plan"))
-    assert planned.outcome == "failure"  # of this target nothing can be read without a token
+    assert planned.outcome == "success", "without a token it compares with what the base declares"
+    plan = plan_of(github.artifacts["gateways-plan"])
+    assert [(one["gateway"], one["action"]) for one in plan["changes"]] == [("c", "create")]
+    assert plan["against"] == plan["policy_from"] == repository.main()
+    github.variables["GATEWAYS_COMPARE"] = "platform"
+    planned = github.run(job("gateways-pull-request", "plan"))
+    assert planned.outcome == "failure"
     assert "environment variable GATEWAYS_TOKEN is not set" in planned.log
 
     merged(github, repository)
