@@ -4,10 +4,14 @@ import contextlib
 import errno
 import os
 import tempfile
+from glob import escape
 from pathlib import Path
 from typing import Final
 
 from reconciler.errors import GatewaysError, WrongUsage
+
+UNFINISHED: Final = "unfinished"
+"""What the name of a file says that is still being written, in the folder of the one it becomes."""
 
 _DEVICES: Final = Path("/dev")
 _WRONG_PLACE: Final = frozenset(
@@ -45,7 +49,7 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         if _stays(path):
             path.write_text(text, encoding="utf-8")
             return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{UNFINISHED}-", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -58,6 +62,13 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise unwritable(path, error) from None
+
+
+def clear_unfinished(path: Path) -> None:
+    """Take away what writers of `path` left that were killed; call it where no other can write."""
+    for left in path.parent.glob(f".{escape(path.name)}.{UNFINISHED}-*"):
+        with contextlib.suppress(OSError):  # it harms nobody
+            left.unlink()
 
 
 def _stays(path: Path) -> bool:

@@ -48,7 +48,7 @@ from reconciler.model import (
     ref_text,
     split_problems,
 )
-from reconciler.platforms import ReadablePlatform
+from reconciler.platforms import ReadablePlatform, is_by_hand
 from reconciler.platforms.declared import DeclaredPlatform
 
 
@@ -165,7 +165,7 @@ def declared_at(project: Project, before: Before, now: datetime) -> ReadablePlat
         verdict = rotation.judged_at(copy, target, now)
         declared, secrets = verdict.declared[target.name], verdict.secrets[target.name]
         desired = resolve(declared, target, secrets, keyless=True)
-    return DeclaredPlatform(desired.gateways, target.owner)
+    return DeclaredPlatform(desired.gateways, target.owner, told=is_by_hand(target))
 
 
 @contextmanager

@@ -142,11 +142,9 @@ async def _tick_all(
     job: Job, plan: Plan, steps: Sequence[Runbook], ticker: Ticker, shows: str | None
 ) -> ExitCode:
     progress = Progress(job.settings)
-    before = await ticker.ticked()
     outcomes = []
     for one in steps:
-        numbers = range(1, len(one.steps) + 1)
-        left = [number for number in numbers if (one.digest, number) not in before]
+        left, _ = await ticker.left(one)
         outcome = await ticker.finish(one, left, shows)
         progress.show(outcome)
         outcomes.append(outcome)

@@ -75,7 +75,7 @@ class Seconds(click.FloatRange):
 def global_options(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
     """The options that hold everywhere; `formats` are those that the command can print."""
     options = [
-        _option("-C", "directory", metavar="DIR", help="Work in this folder instead of here."),
+        _option("-C", "directory", metavar="DIR", help="The project's folder; files that you name are looked for from here."),
         _option("-t", "--target", "target", metavar="TARGET", help="A target of gateways.yaml."),
         _option("--format", "format", type=click.Choice(formats), help="How to print the result."),
         _option(
@@ -142,11 +142,16 @@ def open_project(settings: Settings) -> "Project":
     if not start.is_dir():
         # or else the folder above it would be searched, and perhaps another project be applied
         raise WrongUsage(f"-C {settings.directory}: there is no such folder")
+    refuse_nowhere()
+    return load_project(find_root(start))
+
+
+def refuse_nowhere() -> None:
+    """Raise WrongUsage where the folder that a relative path would begin at is gone."""
     try:
         Path.cwd()
     except FileNotFoundError:
         raise WrongUsage("the folder that this was started in is gone", "cd to it anew") from None
-    return load_project(find_root(start))
 
 
 def choose_target(project: "Project", settings: Settings) -> Target:

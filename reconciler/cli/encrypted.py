@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from reconciler.declarations.conflicts import conflict_line
 from reconciler.errors import ExitCode
 from reconciler.report.safe import log_line
 
@@ -25,25 +26,31 @@ _PRIVATE_KEY: Final = re.compile(
 _ENCRYPTED: Final = re.compile(r"ENC\[AES256_GCM,data:[^\]]*\]")
 _YAML: Final = (".yaml", ".yml", ".json")
 _SEALED: Final = "mac"
+_ENCRYPT: Final = "sops encrypt --in-place FILE; if it was ever pushed, change the secret"
+_LEAVE_OUT: Final = "leave it out of the commit; if it was ever pushed, make another"
+_ONE_SIDE: Final = "take one side whole, and make the other side's change again with sops"
+
+Fault = tuple[str, str]
+"""`file:line:column: message`, never with the value; and what to do."""
 
 
 @click.command(help="Refuse secrets files that are not encrypted, and private keys.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def main(files: Sequence[Path]) -> None:
     found = [fault for file in files if file.is_file() for fault in faults(file)]
-    for fault in found:
-        click.echo(log_line(fault))
-    if found:
-        click.echo("hint: sops encrypt --in-place FILE; if it was ever pushed, change the secret")
+    for message, _ in found:
+        click.echo(log_line(message))
+    for hint in dict.fromkeys(hint for _, hint in found):
+        click.echo(f"hint: {hint}")
     sys.exit(ExitCode.INVALID if found else ExitCode.DONE)
 
 
-def faults(file: Path) -> Iterator[str]:
-    """What must not be committed, as `file:line:column: message`; never with the value."""
+def faults(file: Path) -> Iterator[Fault]:
+    """What must not be committed."""
     data = file.read_bytes()
     if match := _PRIVATE_KEY.search(data):
         line = data.count(b"\n", 0, match.start()) + 1
-        yield f"{file}:{line}:1: a private key, which belongs outside the repository"
+        yield f"{file}:{line}:1: a private key, which belongs outside the repository", _LEAVE_OUT
     if is_secrets_file(file):
         yield from _plain(file, data)
 
@@ -52,24 +59,29 @@ def is_secrets_file(file: PurePath) -> bool:
     return file.suffix in _YAML and (".sops" in file.suffixes or "secrets" in file.parts[:-1])
 
 
-def _plain(file: Path, data: bytes) -> Iterator[str]:
+def _plain(file: Path, data: bytes) -> Iterator[Fault]:
     import yaml
 
     try:
         documents = [node for node in yaml.compose_all(data, yaml.CSafeLoader) if node is not None]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        yield f"{file}:1:1: a secrets file that is not YAML"
+        conflict = conflict_line(data)
+        if conflict is None:
+            yield f"{file}:1:1: a secrets file that is not YAML", _ENCRYPT
+        else:
+            yield f"{file}:{conflict + 1}:1: a secrets file with a merge conflict", _ONE_SIDE
         return
     for document in documents:
         yield from _plain_document(file, document)
 
 
-def _plain_document(file: Path, document: "Node") -> Iterator[str]:
+def _plain_document(file: Path, document: "Node") -> Iterator[Fault]:
     from yaml.nodes import MappingNode
 
     entries = document.value if isinstance(document, MappingNode) else []
     if not any(key.value == "sops" and _sealed(value) for key, value in entries):
-        yield f"{file}:{document.start_mark.line + 1}:1: a secrets file that is not encrypted"
+        line = document.start_mark.line + 1
+        yield f"{file}:{line}:1: a secrets file that is not encrypted", _ENCRYPT
         return
     for key, value in entries:
         if key.value != "sops":
@@ -82,7 +94,7 @@ def _sealed(block: "Node") -> bool:
     return isinstance(block, MappingNode) and any(key.value == _SEALED for key, _ in block.value)
 
 
-def _plain_values(file: Path, name: str, node: "Node") -> Iterator[str]:
+def _plain_values(file: Path, name: str, node: "Node") -> Iterator[Fault]:
     """Every value in the clear; each node once, so that aliases cannot multiply the work."""
     from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
@@ -98,7 +110,7 @@ def _plain_values(file: Path, name: str, node: "Node") -> Iterator[str]:
             waiting.extend(reversed(current.value))
         elif isinstance(current, ScalarNode) and not _is_encrypted(current.value):
             mark = current.start_mark
-            yield f"{file}:{mark.line + 1}:{mark.column + 1}: {name!r} is not encrypted"
+            yield f"{file}:{mark.line + 1}:{mark.column + 1}: {name!r} is not encrypted", _ENCRYPT
 
 
 def _is_encrypted(text: str) -> bool:

@@ -12,7 +12,13 @@ from typing import Final
 import click
 
 from reconciler.cli import age_keys, scaffold
-from reconciler.cli.common import Settings, global_options, pass_settings, say
+from reconciler.cli.common import (
+    Settings,
+    global_options,
+    pass_settings,
+    refuse_nowhere,
+    say,
+)
 from reconciler.cli.streams import result
 from reconciler.errors import ExitCode, WrongUsage
 from reconciler.files import unwritable
@@ -60,6 +66,7 @@ def command(
       gateways init
       gateways init mail --host mail.example.com --password-stdin
     """
+    refuse_nowhere()
     folder = Path(settings.directory) / project
     if folder.exists() and not folder.is_dir():
         raise WrongUsage(f"{folder} is no folder", "name a folder, new or not")

@@ -68,8 +68,15 @@ def refuse_unadoptable(plan: Plan, names: Iterable[str]) -> None:
     """Raise WrongUsage where one of `names` is not among the takeovers of a plan."""
     taken = {change.gateway for change in plan.changes if change.action is Action.ADOPT}
     for name in sorted({*names} - taken):
-        raise WrongUsage(
-            f"gateway {name!r} cannot be adopted: it is ours already, not on the platform, "
-            "or not declared",
-            f"declare it first: gateways dump {name} --all; gateways status shows whose it is",
-        )
+        why, hint = _why_not(plan, name)
+        raise WrongUsage(f"gateway {name!r} cannot be adopted: {why}", hint)
+
+
+def _why_not(plan: Plan, name: str) -> tuple[str, str]:
+    """Why a plan does not take a gateway over, and what to do instead."""
+    if name in plan.foreign:
+        return "it is not declared", f"declare it first: gateways dump {name} --all"
+    return (
+        "it is ours already, or no gateway on the platform has exactly this name",
+        "gateways status shows whose it is; what is only declared, gateways apply creates",
+    )

@@ -15,7 +15,7 @@ from reconciler.model import (
     Tick,
 )
 from reconciler.platforms import ByHand, TickedWrite
-from reconciler.report.runbook import Ticked, ticked_by
+from reconciler.report.runbook import ticked_by
 
 CarryOut = Callable[[Runbook, TickedWrite], Awaitable[ActualGateway]]
 """The write that a change stands for."""
@@ -29,9 +29,17 @@ class Ticker:
     actor: Actor
     carry_out: CarryOut
 
-    async def ticked(self) -> Ticked:
-        """What was ticked before, and counts where the change is still the same."""
-        return ticked_by(await self.platform.ticks())
+    async def left(self, runbook: Runbook) -> tuple[list[int], list[Tick]]:
+        """The numbers of the steps that are still to be done, and the ticks of the others."""
+        ticked = ticked_by(await self.platform.ticks())
+        left, before = [], []
+        for number, step in enumerate(runbook.steps, 1):
+            tick = ticked.get((runbook.digest, step.title))
+            if tick:
+                before.append(tick)
+            else:
+                left.append(number)
+        return left, before
 
     async def tick(self, runbook: Runbook, number: int) -> None:
         """Note one step, of which more are to come."""

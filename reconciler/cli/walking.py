@@ -66,16 +66,10 @@ class Walk:
                 self._end(Outcome(one.change, Result.SKIPPED, why))
 
     async def _through(self, runbook: Runbook) -> None:
-        before = await self.ticker.ticked()
-        numbers = [
-            number
-            for number in range(1, len(runbook.steps) + 1)
-            if (runbook.digest, number) not in before
-        ]
+        numbers, before = await self.ticker.left(runbook)
         tell("\n" + "\n".join(change_lines(runbook, self.style)) + "\n")
-        for one in before.values():
-            if one.change == runbook.digest:
-                tell(self.style.dim(_was_ticked(one)) + "\n")
+        for one in before:
+            tell(self.style.dim(_was_ticked(one)) + "\n")
         for number in numbers[:-1]:
             if not self._do(runbook, number):
                 return

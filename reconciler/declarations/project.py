@@ -172,6 +172,7 @@ def _other_faults(data: Mapping[str, Any]) -> Iterator[SchemaFault]:
         yield from _rule_faults(name, settings.get("errors", ()))
         for index, freeze in enumerate(settings.get("freeze", ())):
             yield from _freeze_faults(("targets", name, "freeze", index), freeze)
+    yield from _record_faults(targets)
 
 
 def _default_target_faults(default: str | None, names: tuple[str, ...]) -> Iterator[SchemaFault]:
@@ -204,6 +205,22 @@ def _platform_faults(name: str, platform: str, data: Mapping[str, Any]) -> Itera
             "platform http is shared with others, but the project has no owner",
             "add owner at the top of the file, a name that no other repository uses",
         )
+
+
+def _record_faults(targets: Mapping[str, Any]) -> Iterator[SchemaFault]:
+    """Each of two targets would take the other's gateways for its own, and disconnect them."""
+    first: dict[str, str] = {}
+    for name, settings in targets.items():
+        if "record" not in settings:
+            continue
+        other = first.setdefault(posixpath.normpath(settings["record"]), name)
+        if other != name:
+            yield SchemaFault(
+                ("targets", name, "record"),
+                "shared-record",
+                f"this is the record of target {quote(other)} already",
+                "a record stands for one console: name another file, or keep one target",
+            )
 
 
 def _is_installed(platform: str) -> bool:

@@ -108,7 +108,7 @@ def _difference(
     desired: DesiredGateway | None, actual: ActualGateway | None, ours: Ours, *, supervised: bool
 ) -> Change | None:
     if desired is None:
-        return _undeclared(actual, ours.owner) if actual else None
+        return _undeclared(actual, ours) if actual else None
     if actual is None:
         return _adopt_untold(desired) if _is_untold(desired, ours) else _create(desired)
     fields = _declared_fields(desired, actual)
@@ -324,13 +324,16 @@ def _disconnected(status: Status) -> Remedy | None:
     return Action.REBUILD, "disconnected, and declared connected"
 
 
-def _undeclared(actual: ActualGateway, owner: str) -> Change | None:
-    if actual.owner != owner or actual.status.state is StatusState.DISCONNECTED:
+def _undeclared(actual: ActualGateway, ours: Ours) -> Change | None:
+    if actual.owner != ours.owner or actual.status.state is StatusState.DISCONNECTED:
         return None
     return Change(
         actual.gateway.name,
         Action.DISCONNECT,
-        "no longer declared; its stored password and fingerprint are erased",
+        # where people carry it out, nothing erases what they typed
+        "no longer declared"
+        if ours.told
+        else "no longer declared; its stored password and fingerprint are erased",
         counted=True,
         revision=actual.revision,
     )

@@ -63,6 +63,14 @@ _CONSOLE_FIELDS: Final = frozenset({*_BASIC_FIELDS, *_ADDRESS_FIELDS, "state"})
 _DOCUMENTED_CERT_TYPES: Final = {".cer": "CER"}
 
 _SAVING: Final = "The vendor's page does not say whether saving connects the gateway."
+_PRESENT: Final = (
+    "If the list has a gateway of this name already, leave here, and take it over with gateways "
+    "adopt instead."
+)
+_WIZARD: Final = (
+    f"{NEXT} leads here. If you left before {SAVE}, begin again with {NEW}, unless the list has "
+    f"the gateway by now: then press {EDIT}."
+)
 _PROTOCOL: Final = (
     "The vendor's page does not say whether the protocol of a gateway can be changed later. If it "
     "cannot, skip this change: declare a gateway of another name, and this one disconnected."
@@ -139,9 +147,9 @@ def _steps(
 def _create(desired: DesiredGateway) -> Iterator[Step]:
     gateway = desired.gateway
     basic = (*_identity(gateway.name), *_all_fields(_BASIC_FIELDS, desired))
-    yield Step("Create the gateway", GATEWAYS, "", NEW, BASIC, basic, NEXT)
+    yield Step("Create the gateway", GATEWAYS, "", NEW, BASIC, basic, NEXT, (_PRESENT,))
     address = _all_fields(_ADDRESS_FIELDS, desired)
-    yield Step("Fill in its address", GATEWAYS, "", "", ADDRESS, address, SAVE)
+    yield Step("Fill in its address", GATEWAYS, "", "", ADDRESS, address, SAVE, (_WIZARD,))
     if gateway.state is State.DISCONNECTED:
         yield _disconnect(gateway.name, (_SAVING,))
     else:
@@ -172,7 +180,7 @@ def _edit(change: Change, desired: DesiredGateway, actual: ActualGateway | None)
 def _adopt(desired: DesiredGateway, before: Gateway | None) -> Iterator[Step]:
     name = desired.gateway.name
     basic = (*_identity(name), *_all_fields(_BASIC_FIELDS, desired, before))
-    note = "Look that the console holds this. Correct what differs, and save it."
+    note = "Check that the console holds this. Correct what differs, and save it."
     yield Step("Compare the gateway", GATEWAYS, name, EDIT, BASIC, basic, "", (note,))
     address = _all_fields(_ADDRESS_FIELDS, desired, before)
     notes = [note, f"If you correct anything but names, press {REBUILDING} in Gateway Monitoring."]
@@ -286,7 +294,12 @@ def _digest(change: Change, steps: Sequence[Step], desired: DesiredGateway | Non
             else [one.field, one.before, one.after]
             for one in change.fields
         ],
-        [[one.title, one.button, [[two.field, two.value] for two in one.fields]] for one in steps],
+        [
+            [one.title, one.button, [[two.field, two.value] for two in one.fields]]
+            for one in steps
+            # another gateway's change may have imported it since: this one is the same
+            if one.menu != CERTIFICATES
+        ],
         str(fingerprint) if fingerprint else None,
     ]
     text = json.dumps(data, sort_keys=True)

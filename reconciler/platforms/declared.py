@@ -16,13 +16,17 @@ from reconciler.model import (
 
 
 class DeclaredPlatform:
-    """Has the gateways as they were declared, all of them ours; nobody has looked at a session."""
+    """Has the gateways as they were declared, all of them ours; nobody has looked at a session.
 
-    def __init__(self, declared: Sequence[DesiredGateway], owner: str) -> None:
+    `told` says that people operate the platform that it stands for.
+    """
+
+    def __init__(self, declared: Sequence[DesiredGateway], owner: str, *, told: bool) -> None:
+        self._told = told
         self._gateways = tuple(_as_applied(one, owner) for one in declared)
 
     async def read(self, *, refresh: bool = False) -> Snapshot:
-        return Snapshot(self._gateways, supervised=True)
+        return Snapshot(self._gateways, supervised=True, told=self._told)
 
     async def history(self, names: Collection[str]) -> Mapping[str, tuple[Happening, ...]]:
         return dict.fromkeys(names, ())

@@ -6,6 +6,7 @@ commit of it can be reviewed line by line.
 
 import json
 import re
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from reconciler import schemas
 from reconciler.errors import GatewaysError, InvalidInput, PlatformUnavailable
-from reconciler.files import write_text
+from reconciler.files import clear_unfinished, write_text
 from reconciler.model import Action, ActualGateway, FieldChange, SecretChange, Tick
 from reconciler.wire import actual_data, certificates_of
 from reconciler.wire_reading import Reader, happening_from
@@ -62,8 +63,14 @@ class RecordFile:
         return _record(_parsed(content, self.name), self.name)
 
     def write(self, record: Record) -> None:
-        """Replace the file in one step. Raises PlatformUnavailable, and then it is as it was."""
+        """Replace the file in one step; the caller holds the lock on writes.
+
+        Raises:
+            PlatformUnavailable: it cannot be written, and is as it was.
+
+        """
         path = self._path()
+        clear_unfinished(path)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
         try:
             write_text(path, text_of(record), mode=mode)
@@ -145,8 +152,8 @@ def _parsed(content: bytes, name: str) -> Any:
     if conflict := _CONFLICT.search(text):
         raise InvalidInput(
             f"{name}:{_line(text, conflict.start())}: git left a conflict here",
-            "two branches wrote the record: for each gateway keep the side that the console holds, "
-            "keep the ticks of both, and remove the markers",
+            "two branches wrote the record: take one side whole (git checkout --ours -- "
+            f"{shlex.quote(name)}), then tick what was done on the other: gateways apply --done NAME",
         )
     try:
         return json.loads(text, object_pairs_hook=_no_double, parse_constant=_no_constant)

@@ -3,7 +3,7 @@
 No password is ever in them: a step says whose password is to be typed.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +16,8 @@ LABELS_ONLY: Final = "Recorded only, the console has no such field"
 EMPTY: Final = "(empty)"
 NOTHING_TO_DO: Final = "Nothing to do in the console."
 
-Ticked = Mapping[tuple[str, int], Tick]
-"""What was ticked, by the digest of its change and the number of the step."""
+Ticked = Mapping[tuple[str, str], Tick]
+"""What was ticked, by the digest of its change and the title of the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,20 @@ class Checklist:
     done: str
 
 
-def ticked_by(ticks: Collection[Tick]) -> Ticked:
-    """What counts for a change that is half done: ticks of the very same change."""
-    return {(one.change, one.step): one for one in ticks if one.changes is None}
+def ticked_by(ticks: Sequence[Tick]) -> Ticked:
+    """What counts for a change that is half done: ticks of the very same change.
+
+    Those before it was carried out whole are spent: if it is to be made again, because somebody
+    took it back from the record, it begins at its first step.
+    """
+    found: dict[tuple[str, str], Tick] = {}
+    spent = set()
+    for one in reversed(ticks):
+        if one.changes is not None:
+            spent.add(one.change)
+        elif one.change not in spent:
+            found.setdefault((one.change, one.title), one)
+    return dict(reversed(found.items()))
 
 
 def where(step: Step) -> str:
@@ -123,8 +134,8 @@ def runbook_markdown(number: int, runbook: Runbook, ticked: Ticked) -> Iterator[
     yield ""
     if not runbook.steps:
         yield NOTHING_TO_DO
-    for step_number, step in enumerate(runbook.steps, 1):
-        yield from _step_markdown(step, ticked.get((runbook.digest, step_number)))
+    for step in runbook.steps:
+        yield from _step_markdown(step, ticked.get((runbook.digest, step.title)))
 
 
 def _step_markdown(step: Step, tick: Tick | None) -> Iterator[str]:

@@ -119,7 +119,8 @@ def _process(
     done = subprocess.run(
         world.command(*arguments),
         cwd=world.root,
-        env=world.environ,
+        # where a test leaves no space, Python would keep the bytecode that it could not write whole
+        env={**world.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

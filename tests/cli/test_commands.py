@@ -165,7 +165,7 @@ def test_every_help_teaches_and_the_exit_codes_are_in_it(world: World) -> None:
     assert root.code == 0
     for code in ("0 ", "9 ", "64 ", "130 "):
         assert f"\n    {code}" in root.out
-    assert "..." not in root.out, "no sentence is cut off"
+    assert "..." not in root.out.partition("Commands:")[2], "no sentence is cut off"
     for command in ("validate", "check", "plan", "show", "apply", "status", "schema", "init"):
         ran = world.run(command, "--help")
         assert ran.code == 0
@@ -240,6 +240,23 @@ def test_gateway_of_another_owner_is_blocked_until_it_is_adopted(world: World) -
     assert world.run("adopt", "a", "--yes").code == 0
     assert world.changes() == []
     assert world.run("adopt", "nobody", "--yes").code == 64
+
+
+def test_why_a_gateway_cannot_be_adopted(world: World) -> None:
+    world.declare({"a": world.gateway(), "b": world.gateway(2)})
+    assert world.apply().code == 0
+    world.settings["owner"] = "new-team"
+    world.write_settings()
+    world.declare({"a": world.gateway(), "new": world.gateway(2)})
+    assert world.run("adopt", "a", "--yes").code == 0
+    for name, why in (
+        ("b", "it is not declared\n  hint: declare it first: gateways dump b --all"),
+        ("new", "it is ours already, or no gateway on the platform has exactly this name"),
+        ("a", "it is ours already, or no gateway"),
+    ):
+        refused = world.run("adopt", name, "--yes")
+        assert refused.code == 64
+        assert f"gateway {name!r} cannot be adopted: {why}" in refused.err
 
 
 def test_blocked_changes_are_told_of_as_skipped(world: World) -> None:

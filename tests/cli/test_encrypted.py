@@ -29,6 +29,20 @@ def encrypted() -> bytes:
     return writer.encrypt({"support_mailbox": CANARY}, [recipient])
 
 
+def test_each_fault_has_its_hint(tmp_path: Path) -> None:
+    plain, key, halves = tmp_path / "a.sops.yaml", tmp_path / "keys.txt", tmp_path / "b.sops.yaml"
+    plain.write_text(f"support_mailbox: {CANARY}\n")
+    key.write_text(str(pyrage.x25519.Identity.generate()))
+    halves.write_text("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n")
+    told = CliRunner().invoke(main, [str(plain), str(key), str(halves)]).output.splitlines()
+    assert told[2] == f"{halves}:2:1: a secrets file with a merge conflict"
+    assert [line[:22] for line in told[3:]] == [
+        "hint: sops encrypt --i",
+        "hint: leave it out of ",
+        "hint: take one side wh",
+    ]
+
+
 def test_an_encrypted_file_passes(tmp_path: Path) -> None:
     assert judge(tmp_path / "secrets" / "main.sops.yaml", encrypted()) == (0, "")
 

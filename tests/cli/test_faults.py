@@ -394,7 +394,8 @@ def _run(world: World, *command: str) -> Ran:
     done = subprocess.run(
         command,
         cwd=world.root,
-        env=world.environ,
+        # or Python would keep the bytecode that it had no space for, and every later run end there
+        env={**world.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

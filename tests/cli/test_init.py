@@ -323,6 +323,16 @@ def test_a_file_where_a_folder_must_be(folder: Path) -> None:
     assert "schema/gateways.schema.json cannot be written: File exists" in error.message
 
 
+def test_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    error = init().exception
+    assert isinstance(error, WrongUsage)
+    assert "is gone" in error.message
+
+
 def test_a_rule_of_sops_that_is_no_expression(folder: Path) -> None:
     folder.mkdir()
     rules = "creation_rules:\n  - {path_regex: '*.yaml', age: age1x}\n"

@@ -148,6 +148,58 @@ def test_what_was_left_is_gone_on_with(world: Console) -> None:
     assert "nobody has looked yet" in world.run("status").out
 
 
+def test_what_another_gateway_brought_leaves_ticks_as_they_are(world: Console) -> None:
+    """A certificate that is imported by now is one step less of a change that is half done."""
+    world.declare({"in1": world.gateway(), "in2": world.gateway(2)})
+    walk(world, *"ddddn", *"ddq")
+    with Dialogue(world, ("apply",)) as on:
+        told = on.press("q")
+        on.end()
+    assert "Create the gateway" in told.partition("is ticked, by tester")[2]
+    assert "Step 2 of 3: Fill in its address" in told
+
+
+def test_what_is_taken_back_from_the_record_begins_anew(world: Console) -> None:
+    assert world.run("apply", "--done", "in1").code == 0
+    record = world.record
+    record["gateways"] = {}
+    (world.root / "aicc.json").write_text(json.dumps(record))
+    with Dialogue(world, ("apply",)) as on:
+        assert "Step 1 of 4" in on.press("q")
+        on.end()
+
+
+def test_two_branches_that_ticked_are_brought_together(world: Console) -> None:
+    world.declare({"in1": world.gateway(), "in2": world.gateway(2)})
+    world.git("init", "--quiet", "--initial-branch=main")
+    (world.root / ".gitignore").write_text(".gateways/\n")
+    world.git("add", "--all")
+    world.git("commit", "--quiet", "--message=declared")
+    for branch, name in (("other", "in1"), ("mine", "in2")):
+        world.git("checkout", "--quiet", "-b", branch, "main")
+        world.run("apply", "--done", name)
+        world.git("add", "aicc.json")
+        world.git("commit", "--quiet", "--message=ticked")
+    with pytest.raises(subprocess.CalledProcessError):
+        world.git("merge", "other")
+    refused = world.run("plan")
+    assert refused.code == 3
+    command = refused.err.partition("(git ")[2].partition(")")[0]
+    assert command == "checkout --ours -- aicc.json"
+    world.git(*command.split())
+    assert world.changes() == [("in1", "create", "planned")]
+    assert world.run("apply", "--done", "in1").code == 0
+    assert world.changes() == []
+
+
+def test_a_removal_does_not_claim_that_the_console_forgets(world: Console) -> None:
+    world.run("apply", "--done", "in1")
+    world.declare({"in2": world.gateway(2)})
+    planned = world.run("plan", "--max-disconnects", "1")
+    assert "no longer declared" in planned.out
+    assert "erased" not in planned.out
+
+
 def test_ticks_of_another_change_do_not_count(world: Console) -> None:
     walk(world, "d", "d", "q")
     world.declare({"in1": world.gateway(host="elsewhere.example.com")})
@@ -403,7 +455,7 @@ def test_a_broken_record_is_named_and_left_alone(world: Console) -> None:
 def test_taking_over_what_is_in_the_console(world: Console) -> None:
     done = world.run("adopt", "in1")
     assert done.code == 0
-    assert "Look that the console holds this" in done.out
+    assert "Check that the console holds this" in done.out
     on = walk(world, "d", "d", "d", "c", arguments=("adopt", "in1"))
     assert on.code == 0
     assert world.record["gateways"]["in1"]["owner"] == "acme"

@@ -14,7 +14,7 @@ import yaml
 
 from reconciler import schemas
 from reconciler.engine.runbook import labels, runbooks
-from reconciler.model import Action, Fingerprint, Runbook
+from reconciler.model import Action, Fingerprint, Runbook, Tick
 from reconciler.report.runbook import Checklist, checklist_markdown, ticked_by
 from tests.engine.cases_on_disk import plan_of, sides_of
 
@@ -136,5 +136,21 @@ def test_no_value_of_a_password_is_in_a_step() -> None:
             assert str(Fingerprint("k1", "one")) not in repr(one)
 
 
-def test_what_was_ticked_for_another_change_does_not_count() -> None:
+def test_a_change_is_the_same_once_its_certificate_was_imported_for_another() -> None:
+    case = load("create")
+    before = next(one for one in steps_of(case) if one.change.gateway == "in1")
+    case["actual"] = {"other": None}
+    case["desired"]["other"] = None
+    after = next(one for one in steps_of(case) if one.change.gateway == "in1")
+    assert len(after.steps) == len(before.steps) - 1
+    assert after.digest == before.digest
+
+
+def test_what_was_ticked_before_the_change_was_carried_out_is_spent() -> None:
+    begun = Tick("2026-11-22T10:00:00Z", "a", None, "r", "in1", Action.CREATE, "c", 1, 2, "First")
+    ended = replace(begun, step=2, title="Second", changes=())
+    again = replace(begun, at="2026-11-22T11:00:00Z")
     assert ticked_by([]) == {}
+    assert ticked_by([begun]) == {("c", "First"): begun}
+    assert ticked_by([begun, ended]) == {}
+    assert ticked_by([begun, ended, again]) == {("c", "First"): again}

@@ -320,6 +320,16 @@ async def test_killed_while_it_writes(tmp_path: Path) -> None:
         assert (await only(opened(tmp_path))).gateway.name == "in1"
 
 
+async def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
+    """And nothing else: an editor keeps files of much the same name."""
+    left, kept = tmp_path / ".aicc.json.unfinished-x1y2z3ab", tmp_path / ".aicc.json.swp"
+    left.write_text("{")
+    kept.write_text("")
+    await recorded(tmp_path, "in1")
+    assert not left.exists()
+    assert kept.exists()
+
+
 async def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     script = WRITES.replace("100000", "40")
     writers = [child(script, tmp_path) for _ in range(2)]

@@ -211,6 +211,13 @@ _SETTINGS: Final = (
         mend="Add the setting to the target.",
     ),
     _error(
+        slug="shared-record",
+        title="Two targets with one record",
+        why="Each target would take the gateways of the other for its own: it would disconnect"
+        " those that it does not declare, and find every password rotated.",
+        mend="Name another file as record of one of them, or keep one target.",
+    ),
+    _error(
         slug="bad-path",
         title="A path that leaves the project",
         why="Settings come with a pull request: they must not point outside the checkout.",
