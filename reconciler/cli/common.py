@@ -75,7 +75,12 @@ class Seconds(click.FloatRange):
 def global_options(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
     """The options that hold everywhere; `formats` are those that the command can print."""
     options = [
-        _option("-C", "directory", metavar="DIR", help="The project's folder; files that you name are looked for from here."),
+        _option(
+            "-C",
+            "directory",
+            metavar="DIR",
+            help="The project's folder; other files are named as seen from here.",
+        ),
         _option("-t", "--target", "target", metavar="TARGET", help="A target of gateways.yaml."),
         _option("--format", "format", type=click.Choice(formats), help="How to print the result."),
         _option(

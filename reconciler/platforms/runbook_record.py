@@ -153,7 +153,8 @@ def _parsed(content: bytes, name: str) -> Any:
         raise InvalidInput(
             f"{name}:{_line(text, conflict.start())}: git left a conflict here",
             "two branches wrote the record: take one side whole (git checkout --ours -- "
-            f"{shlex.quote(name)}), then tick what was done on the other: gateways apply --done NAME",
+            f"{shlex.quote(name)}), then tick again what was done on the other: "
+            "gateways apply --done NAME",
         )
     try:
         return json.loads(text, object_pairs_hook=_no_double, parse_constant=_no_constant)

@@ -47,7 +47,13 @@ def test_a_pull_request_is_judged_and_planned_without_any_secret(
 ) -> None:
     """A1: neither job asks for a secret, or is given one by its environment."""
     world = repository.world
-    world.declare({"a": world.gateway(port=2), "b": world.gateway(2), "c": world.gateway(2, protocol_type="SMTP")})
+    world.declare(
+        {
+            "a": world.gateway(port=2),
+            "b": world.gateway(2),
+            "c": world.gateway(2, protocol_type="SMTP"),
+        }
+    )
     request_by(github, repository)
     judged = github.run(job("gateways-pull-request", "validate"))
     assert judged.outcome == "success", judged.log

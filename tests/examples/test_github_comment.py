@@ -43,7 +43,13 @@ def offered(
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
     repository = Repository(world, machine, folder / "origin")
     base = repository.main()
-    world.declare({"a": world.gateway(port=2), "b": world.gateway(2), "c": world.gateway(2, protocol_type="SMTP")})
+    world.declare(
+        {
+            "a": world.gateway(port=2),
+            "b": world.gateway(2),
+            "c": world.gateway(2, protocol_type="SMTP"),
+        }
+    )
     head, merge = repository.offer()
     runner = GitHub(machine, folder / "runner", repository.origin)
     runner.sha, runner.ref = merge, "refs/pull/7/merge"

@@ -84,7 +84,13 @@ def test_a_merge_request_from_validate_to_comment(gitlab: GitLab, repository: Re
         (repository.root / f"{name}.py").write_text(f"open({str(canary)!r}, 'a').write('x')\n")
     (repository.root / ".gitlab/gateways-requirements.txt").write_text("./yaml.py\n")
     world = repository.world
-    world.declare({"a": world.gateway(port=2), "b": world.gateway(2), "c": world.gateway(2, protocol_type="SMTP")})
+    world.declare(
+        {
+            "a": world.gateway(port=2),
+            "b": world.gateway(2),
+            "c": world.gateway(2, protocol_type="SMTP"),
+        }
+    )
     requested(gitlab, repository)
     for name in ("validate", "plan"):
         ended = gitlab.run(name)

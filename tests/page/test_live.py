@@ -108,7 +108,7 @@ async def test_nobody_hears_of_another_tenants_gateways(tmp_path: Path) -> None:
             await report(on.service, "theirs", status("failed", ABSENT), tenant="other")
             await report(on.service, "support-in", status("failed", ABSENT))
             summary = ""
-            while "<b>1</b> <span>Failed" not in summary:  # rows may be a moment ahead of the counts
+            while "<b>1</b> <span>Failed" not in summary:  # a row may be ahead of it
                 _, board = await live.next()
                 assert "theirs" not in json.dumps(board)
                 summary = board["parts"]["summary"]
