@@ -22,6 +22,9 @@ from demo.mailserver.process import CHECKOUT, ServerProcess
 from reconciler.model import EncryptionMode, ProtocolType
 
 HOST: Final = "localhost"
+KEY_FILE: Final = "SOPS_AGE_KEY_FILE"
+"""The variable that says where the key is."""
+
 SECRETS_FILE: Final = Path("gateways.d/secrets/main.sops.yaml")
 _LIMIT_SECONDS: Final = 900
 _SOPS_SECONDS: Final = 60
@@ -109,7 +112,7 @@ class Stage:
     def make_secrets(self) -> None:
         """A fresh age key outside the project, and the secrets, encrypted to it by sops."""
         identity = x25519.Identity.generate()
-        key_file = Path(self.environ["SOPS_AGE_KEY_FILE"])
+        key_file = Path(self.environ[KEY_FILE])
         key_file.touch(mode=0o600)
         key_file.write_text(f"{identity}\n")
         rule = {
@@ -238,7 +241,7 @@ def _environment(environ: Mapping[str, str], key_file: Path) -> dict[str, str]:
     return kept | {
         "PATH": os.pathsep.join([programs, environ.get("PATH", os.defpath)]),
         "TMPDIR": str(key_file.parent),
-        "SOPS_AGE_KEY_FILE": str(key_file),
+        KEY_FILE: str(key_file),
         "SOPS_DISABLE_VERSION_CHECK": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,

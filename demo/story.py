@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from demo.stage import SECRETS_FILE, Stage
+from demo.stage import KEY_FILE, SECRETS_FILE, Stage
 from demo.teller import Teller
 from reconciler.errors import ExitCode
 
@@ -50,18 +50,25 @@ class Story:
         self.validate()
         self.plan_and_apply()
         self.rotate_a_password()
+        self.propose_a_change()
+        self.work_past_git()
         self.lose_the_server()
         self.remove_a_gateway()
         self.disconnect_a_gateway()
         self.apply_again()
         self.end()
 
-    def gateways(self, *words: str, exit_code: ExitCode = ExitCode.DONE, says: str = "") -> str:
+    def gateways(
+        self, *words: str, exit_code: ExitCode = ExitCode.DONE, says: str = "", key: bool = True
+    ) -> str:
         program = Path(sys.executable).with_name("gateways")
+        environ = dict(self.stage.environ)
+        if not key:
+            del environ[KEY_FILE]
         return self.teller.run(
             [program, *words],
             folder=self.stage.project,
-            environ=self.stage.environ,
+            environ=environ,
             exit_code=exit_code,
             says=[says] if says else [],
         )
@@ -130,6 +137,27 @@ class Story:
         self.gateways("plan", says="rotated")
         self.gateways("apply", "--yes")
         self.stage.commit("Rotate a password")
+
+    def propose_a_change(self) -> None:
+        self.teller.chapter(
+            "A pull request",
+            "A job that judges pull requests has neither the key nor a token. It compares with "
+            "what the base declares, under the base's policy:",
+        )
+        self.stage.add_line(self.star.name, "protect: true")
+        base = ("--policy-from", "HEAD", "--against", "HEAD")
+        self.gateways("plan", *base, "--out", "proposed.plan", says="protect", key=False)
+        self.teller.say("And this is the comment that reviewers read:")
+        self.gateways("comment", "--print", "proposed.plan", says="1 change", key=False)
+        self.stage.restore()
+
+    def work_past_git(self) -> None:
+        name = self.star.name
+        self.teller.chapter("Somebody works past git", "He presses Disconnected, and tells nobody.")
+        self.gateways("disconnect", name)
+        self.teller.say("The job that runs each night says who it was:")
+        self.gateways("drift", exit_code=ExitCode.CHANGES, says=name, key=False)
+        self.gateways("apply", "--yes")
 
     def lose_the_server(self) -> None:
         name = self.star.name

@@ -15,6 +15,7 @@ from reconciler.cli.common import (
     say,
 )
 from reconciler.cli.job import Job, refuse_unadoptable, refuse_unasked
+from reconciler.cli.manner import Manner, manner_options
 from reconciler.cli.planning import Governed, planned_by, render, stated_by, verdict
 from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
@@ -28,9 +29,19 @@ from reconciler.errors import WrongUsage
     type=click.Path(path_type=Path),
     help="Take over nothing yet: save the plan to this file, for gateways apply FILE.",
 )
+@manner_options
 @global_options(("text", "json"))
 @pass_settings
-def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path | None) -> int:
+def command(  # noqa: PLR0913 - one parameter an option
+    settings: Settings,
+    names: tuple[str, ...],
+    *,
+    yes: bool,
+    out: Path | None,
+    done: tuple[str, ...],
+    shows: str | None,
+    checklist: Path | None,
+) -> int:
     """Take over gateways that others made, or that were made by hand.
 
     Declare each of them first; gateways dump --all writes the declarations. The plan shows what
@@ -41,8 +52,8 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path 
     Examples:
       gateways adopt sales-in sales-out
       gateways adopt sales-in --out plan.json    # to be reviewed, then: gateways apply plan.json
+      gateways adopt salesin -t aicc --done salesin
     """
-    from reconciler.cli.by_hand import Manner
     from reconciler.cli.by_hand import carry_through as carry_through_by_hand
     from reconciler.engine import planfile
     from reconciler.engine.apply import Options
@@ -51,6 +62,12 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path 
 
     if str(out) == "-":
         raise WrongUsage("--out names a file", "to standard output: --format json")
+    manner = Manner(done, shows, checklist)
+    if out and (done or shows or checklist):
+        raise WrongUsage(
+            "--out takes over nothing yet: give it alone",
+            "what it saves is gone through with: gateways apply FILE",
+        )
 
     project = open_project(settings)
     ruled = Governed(choose_target(project, settings))
@@ -67,8 +84,9 @@ def command(settings: Settings, names: tuple[str, ...], *, yes: bool, out: Path 
         adopting=frozenset(names),
     )
     if out is None and by_hand:
-        return carry_through_by_hand(job, None, Manner())
+        return carry_through_by_hand(job, None, manner)
     if out is None:
+        manner.refuse_elsewhere(job.target.platform)
         return carry_through(job, None, ask=ask)
     stated = stated_by(project, job.target, job.settings, key_needed=False)
     plan = planned_by(project, job.target, stated, job.wish(), job.settings).plan

@@ -18,6 +18,7 @@ from reconciler.cli.common import (
     wait_for,
 )
 from reconciler.cli.job import Job, refuse_unadoptable, refuse_unasked
+from reconciler.cli.manner import Manner, manner_options
 from reconciler.cli.planning import (
     POLICY_FROM,
     governed,
@@ -71,18 +72,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Go on even after 3 gateways that worked before no longer connect.",
 )
-@click.option(
-    "--done",
-    metavar="NAME",
-    multiple=True,
-    help="Platform runbook: the steps of this gateway are all done; nothing else is asked.",
-)
-@click.option("--shows", metavar="TEXT", help="With --done: the status that the console shows.")
-@click.option(
-    "--checklist",
-    type=click.Path(path_type=Path),
-    help="Platform runbook: write the steps to this file (.md, .html) and tick nothing.",
-)
+@manner_options
 @POLICY_FROM
 @global_options(("text", "json"))
 @pass_settings
@@ -124,7 +114,6 @@ def command(  # noqa: PLR0913 - one parameter an option
       gateways apply -t aicc --checklist steps.html
       gateways apply -t aicc --done support-in --shows 'Connection succeeded'
     """
-    from reconciler.cli.by_hand import Manner
     from reconciler.cli.by_hand import carry_through as carry_through_by_hand
     from reconciler.engine.apply import Options
     from reconciler.platforms import is_by_hand

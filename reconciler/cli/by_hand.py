@@ -2,15 +2,16 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from reconciler.cli.apply import nothing_to_do
 from reconciler.cli.common import Settings, say, wait_for
 from reconciler.cli.job import Job, refuse_unadoptable
+from reconciler.cli.manner import Manner
 from reconciler.cli.planning import planned_by, render, stated_by
 from reconciler.cli.progress import Progress
 from reconciler.cli.streams import result, tell
@@ -31,42 +32,6 @@ if TYPE_CHECKING:
     from reconciler.pipeline import Planned, Stated
     from reconciler.platforms import ByHand
 
-FORMS: Final = (".md", ".html")
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How the steps are gone through, where it is not the terminal; `plan` is a saved plan's file.
-
-    `done` are gateways whose steps were all done; `shows` is the status that the console shows.
-    """
-
-    done: tuple[str, ...] = ()
-    shows: str | None = None
-    checklist: Path | None = None
-    plan: Path | None = None
-
-    def refuse_elsewhere(self, platform: str) -> None:
-        """Raise WrongUsage where an option makes no sense on a platform that has writes."""
-        for option, given in (("--done", self.done), ("--checklist", self.checklist)):
-            if given:
-                raise WrongUsage(
-                    f"{option} is for targets of platform runbook, and this one is {platform}",
-                    "without it the changes are carried out",
-                )
-        self.refuse_together()
-
-    def refuse_together(self) -> None:
-        if self.done and self.checklist:
-            raise WrongUsage("--done ticks steps and --checklist writes them: use one of the two")
-        if self.shows and not self.done:
-            raise WrongUsage("--shows says what the console shows after --done NAME")
-        if self.checklist and self.checklist.suffix.lower() not in FORMS:
-            raise WrongUsage(
-                f"--checklist {self.checklist}: the file's name ends in .md or .html",
-                "for example: --checklist steps.html",
-            )
-
 
 def carry_through(job: Job, saved: Plan | None, manner: Manner) -> ExitCode:
     """Plan unless a saved plan is given; then walk, tick, print or write the steps."""
@@ -74,7 +39,8 @@ def carry_through(job: Job, saved: Plan | None, manner: Manner) -> ExitCode:
     stated = stated_by(job.project, job.target, job.settings, key_needed=True)
     planned = planned_by(job.project, job.target, stated, job.wish(saved), job.settings)
     reviewed = saved or planned.plan
-    refuse_unadoptable(reviewed, job.adopting)
+    # a list names all takeovers in each of its commands: those that are ticked are ours by now
+    refuse_unadoptable(reviewed, job.adopting & {*manner.done} if manner.done else job.adopting)
     if not reviewed.applicable:
         raise Blocked(f"the plan is blocked: {'; '.join(reviewed.blocked or ('incomplete',))}")
     walks = is_terminal() and not (job.settings.json or manner.checklist or manner.done)
@@ -164,7 +130,8 @@ async def _walk(
     if walk.ticked:
         say_commit(job.settings, job.project.root, walk.ticker.platform.record)
     if any(one.result is Result.SKIPPED for one in walk.outcomes):
-        again = _command(job, manner)
+        left = frozenset(one.change.gateway for one in walk.outcomes if not one.written)
+        again = _command(job, manner, job.adopting & left)
         say(job.settings, f"to go on, at the first step that is not ticked: {again}")
     return exit_code(plan, outcomes, interrupted=walk.interrupted)
 
@@ -210,7 +177,7 @@ async def _checklist(job: Job, plan: Plan, planned: "Planned", manner: Manner) -
             runbooks(plan, planned.desired, planned.actual),
             ticked_by(await platform.ticks()),
             platform.record,
-            f"{_command(job, manner)} --done",
+            f"{_command(job, manner, job.adopting)} --done",
         )
 
 
@@ -223,9 +190,9 @@ async def opened(job: Job) -> "AsyncIterator[ByHand]":
         await platform.close()
 
 
-def _command(job: Job, manner: Manner) -> str:
-    """The command line that does the same again."""
-    words = ["gateways", "adopt", *sorted(job.adopting)] if job.adopting else ["gateways", "apply"]
+def _command(job: Job, manner: Manner, adopting: Collection[str]) -> str:
+    """The command line that does the same again; a takeover, of those that are left."""
+    words = ["gateways", "adopt", *sorted(adopting)] if adopting else ["gateways", "apply"]
     file = [str(manner.plan)] if manner.plan else []
     return shlex.join([*words, *file, "-t", job.target.name])
 

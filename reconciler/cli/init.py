@@ -71,7 +71,7 @@ def command(
     if folder.exists() and not folder.is_dir():
         raise WrongUsage(f"{folder} is no folder", "name a folder, new or not")
     answers = scaffold.Answers(scaffold.owner_of(folder), scaffold.checked_host(host))
-    missing = tuple(path for path in scaffold.paths() if not os.path.lexists(folder / path))
+    missing = scaffold.missing_from(folder)
     password = _read_password(missing) if password_stdin else PLACEHOLDER
     recipients, key = _readers(folder, missing, age_key)
     _write(folder, missing, replace(answers, recipients=recipients), password)
@@ -149,6 +149,8 @@ def _secrets_file(recipients: tuple[str, ...], password: str) -> bytes:
 def _list_of_files(made: Made) -> str:
     lines = []
     for path in scaffold.paths():
+        if not os.path.lexists(made.folder / path):
+            continue  # not needed
         lines.append(f"{'made' if path in made.missing else 'kept'}  {path}")
         if path == scaffold.IGNORED and not scaffold.ignores_state(made.folder):
             lines.append("      add the line .gateways/ to it: local state does not belong in git")

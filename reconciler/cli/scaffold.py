@@ -17,11 +17,12 @@ DECLARATION: Final = "gateways.d/support.yaml"
 SECRETS: Final = "gateways.d/secrets/main.sops.yaml"
 SOPS_SETTINGS: Final = ".sops.yaml"
 IGNORED: Final = ".gitignore"
+_ROOT: Final = "gateways.d/certs/isrg-root-x1.pem"
 
 _TEMPLATES: Final[Mapping[str, str]] = {
     SETTINGS: "gateways.yaml",
     DECLARATION: "support.yaml",
-    "gateways.d/certs/isrg-root-x1.pem": "isrg-root-x1.pem",
+    _ROOT: "isrg-root-x1.pem",
     SOPS_SETTINGS: "sops.yaml",
     IGNORED: "gitignore",
     ".pre-commit-config.yaml": "pre-commit-config.yaml",
@@ -44,6 +45,21 @@ def paths() -> tuple[str, ...]:
     """Every file of a new project, in the order in which people would read them."""
     editor = tuple(f"schema/{name}.schema.json" for name in _SCHEMAS)
     return (SETTINGS, DECLARATION, SECRETS, *list(_TEMPLATES)[2:], *editor)
+
+
+def missing_from(folder: Path) -> tuple[str, ...]:
+    """The files to make; the sample's certificate only where the sample is new, or names it."""
+    absent = tuple(path for path in paths() if not os.path.lexists(folder / path))
+    if DECLARATION in absent or _names_root(folder / DECLARATION):
+        return absent
+    return tuple(path for path in absent if path != _ROOT)
+
+
+def _names_root(declaration: Path) -> bool:
+    try:
+        return Path(_ROOT).name.encode() in declaration.read_bytes()
+    except OSError:  # whoever reads it as a declaration says what is wrong
+        return False
 
 
 def content(path: str, answers: Answers) -> bytes:

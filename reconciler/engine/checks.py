@@ -98,7 +98,7 @@ def _before(actual: ActualGateway | None, rung: str) -> CheckState:
     if actual is None:
         return CheckState.UNKNOWN
     match actual.status.state:
-        case StatusState.SUCCEEDED:
+        case StatusState.SUCCEEDED if actual.status.checked_at:
             return CheckState.WORKS
         case StatusState.FAILED if _would_show(actual.status.failure, rung):
             return CheckState.FAILS

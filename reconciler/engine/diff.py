@@ -27,8 +27,8 @@ from reconciler.model import (
 class Ours:
     """Whose gateways may be changed: those of `owner`, and those that are to be taken over.
 
-    `told` says that the platform knows only what it was told, so that a gateway of which it does
-    not know may be taken over too.
+    `told` says that the platform knows only what it was told: a gateway of which it does not know
+    may be taken over too, and one that is connecting is one that nobody has looked at.
     """
 
     owner: str
@@ -115,7 +115,7 @@ def _difference(
     if actual.owner != ours.owner:
         return _not_ours(desired, actual, fields, ours)
     if fields and not _is_only_disconnect(desired, fields):
-        return _edit(desired, actual, fields)
+        return _edit(desired, actual, fields, told=ours.told)
     return _session_change(desired, actual, fields, supervised=supervised)
 
 
@@ -215,11 +215,14 @@ def _not_ours(
     return replace(change, blocked_by=advice)
 
 
-def _edit(desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges) -> Change:
+def _edit(
+    desired: DesiredGateway, actual: ActualGateway, fields: FieldChanges, *, told: bool
+) -> Change:
     connection = [one.field for one in fields if one.field in CONNECTION_FIELDS]
     reason = _what_differs(desired, fields)
     reconnects = False
-    if desired.gateway.state is State.CONNECTED:
+    unseen = told and actual.status.state is StatusState.CONNECTING
+    if desired.gateway.state is State.CONNECTED and (connection or not unseen):
         why = _why_reconnect(connection, actual.status, desired.gateway.when_failed)
         reconnects = bool(why)
         reason += f"; {why}" if why else ""

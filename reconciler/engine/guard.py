@@ -39,13 +39,15 @@ def guard(
         changes,
         limits.max_disconnects,
         lambda change: change.counted,
-        "max_disconnects is {budget}, and this many are no longer declared: {count}",
+        "max_disconnects is {budget}, and this many are no longer declared: {count}; "
+        "--max-disconnects {count} if it is meant",
     )
     changes = _within(
         changes,
         limits.max_reconnects,
         lambda change: change.reconnects,
-        "max_reconnects is {budget}, and this many edits make a connection anew: {count}",
+        "max_reconnects is {budget}, and this many edits make a connection anew: {count}; "
+        "--max-reconnects {count} if it is meant",
     )
     return replace(plan, changes=tuple(changes))
 

@@ -16,7 +16,10 @@ from reconciler.model import (
 
 
 class DeclaredPlatform:
-    """Has the gateways as they were declared, all of them ours; nobody has looked at a session.
+    """Has the gateways as they were declared, all of them ours.
+
+    Their sessions count as up, and as never looked at: so they are no reason for a change, and are
+    not said to have worked before one.
 
     `told` says that people operate the platform that it stands for.
     """
@@ -36,7 +39,7 @@ class DeclaredPlatform:
 
 
 def _as_applied(one: DesiredGateway, owner: str) -> ActualGateway:
-    status = Status(StatusState.CONNECTING, "", "")
+    status = Status(StatusState.SUCCEEDED, "", "")
     if one.gateway.state is State.DISCONNECTED:
         status = Status(StatusState.DISCONNECTED, "", "", cause=Cause.DECLARED)
     return ActualGateway(

@@ -142,7 +142,7 @@ def open_readable(path: Path) -> sqlite3.Connection | None:
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     # every transaction is begun and ended by name, so that one look at the code shows which
     connection = sqlite3.connect(
-        f"file:{quote(str(path.resolve()))}?mode={mode}",
+        f"file:{quote(os.fsencode(path.resolve()))}?mode={mode}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,

@@ -110,8 +110,13 @@ def _as_tried_by(tried: Ladder, ladder: Ladder) -> Ladder:
     """The same credential was tried for another gateway: what was refused there is refused here."""
     *rungs, login = ladder.rungs
     if tried.failure:
-        refused = replace(login, state=RungState.FAILED, detail=tried.failure.message)
-        return replace(ladder, rungs=(*rungs, refused), failure=tried.failure)
+        # the words are of the other's server, which may be on another port
+        message = (
+            f"as {tried.gateway}, which logs in with the same credential: {tried.failure.message}"
+        )
+        refused = replace(login, state=RungState.FAILED, detail=message)
+        failure = replace(tried.failure, message=message)
+        return replace(ladder, rungs=(*rungs, refused), failure=failure)
     note = f"{tried.gateway} logs in with the same credential, and each is tried once a run"
     skipped = replace(login, detail=note)
     return replace(ladder, rungs=(*rungs, skipped))

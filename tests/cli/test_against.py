@@ -88,6 +88,15 @@ def test_the_same_declarations_are_no_change(merged: World) -> None:
     assert "This declares the same 2 gateways as main; the platform was not asked." in comment
 
 
+def test_what_concerns_no_connection_makes_none_anew(merged: World) -> None:
+    merged.declare({"a": merged.gateway(encoding_mode="GBK"), "b": merged.gateway(2, port=9)})
+    plan = merged.run("plan", "--against", "main", "--format", "json").json("plan")
+    assert [(one["gateway"], one["reason"], one["reconnects"]) for one in plan["changes"]] == [
+        ("a", "encoding_mode differs", False),
+        ("b", "port differs; the connection is made anew", True),
+    ]
+
+
 def test_a_gateway_that_is_declared_disconnected_stays_so(merged: World) -> None:
     merged.declare({"a": merged.gateway(state="disconnected"), "b": merged.gateway(2)})
     first = merged.run("plan", "--against", "main", "--format", "json").json("plan")

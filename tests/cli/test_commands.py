@@ -49,6 +49,7 @@ def test_removed_block_is_blocked_until_a_removal_is_meant(world: World) -> None
     blocked = world.run("plan")
     assert blocked.code == 4
     assert "BLOCKED: max_disconnects is 0" in blocked.out
+    assert "; --max-disconnects 1 if it is meant\n" in blocked.out
     assert world.apply().code == 4
     assert world.changes() == [("b", "disconnect", "blocked")]
     assert world.apply("--max-disconnects", "1").code == 0
@@ -361,6 +362,10 @@ def test_check_copies_a_refusal_to_all_that_share_the_credential(world: World) -
     assert ran.code == 9
     both = ran.json("check")["gateways"]
     assert [(one["ok"], one["field"]) for one in both] == [(False, "user_password")] * 2
+    tried, copied = (one["message"] for one in both)
+    assert tried.startswith("localhost:")
+    assert copied == f"as a, which logs in with the same credential: {tried}"
+    assert both[1]["rungs"][-1]["detail"] == copied
     assert world.server.counters()["logins_refused"] == before + 1
     assert world.run("check", "--only", "nothing").code == 64
 

@@ -368,6 +368,15 @@ def test_done_on_what_is_blocked(world: Console) -> None:
     assert "type the password of secret `one`" in world.run("apply").out
 
 
+def test_that_nobody_has_looked_makes_no_connection_anew(world: Console) -> None:
+    world.declare({"support": world.gateway(protocol_type="SMTP")})
+    assert world.run("apply", "--done", "support").code == 0
+    world.declare({"support": world.gateway(protocol_type="SMTP", default_user_name="Support")})
+    (change,) = world.run("plan", "--format", "json").json("plan")["changes"]
+    assert (change["reason"], change["reconnects"]) == ("default_user_name differs", False)
+    assert "Rebuild" not in world.run("apply").out
+
+
 def test_what_the_console_has_no_field_for_is_recorded_only(world: Console) -> None:
     world.run("apply", "--done", "in1", "--shows", SUCCEEDED)
     world.declare({"in1": world.gateway(labels={"team": "x"}, protect=True)})
@@ -456,6 +465,7 @@ def test_taking_over_what_is_in_the_console(world: Console) -> None:
     done = world.run("adopt", "in1")
     assert done.code == 0
     assert "Check that the console holds this" in done.out
+    assert world.run("adopt", "in1", "--out", "plan.json", "--done", "in1").code == 64
     on = walk(world, "d", "d", "d", "c", arguments=("adopt", "in1"))
     assert on.code == 0
     assert world.record["gateways"]["in1"]["owner"] == "acme"
@@ -464,6 +474,27 @@ def test_taking_over_what_is_in_the_console(world: Console) -> None:
     world.settings["owner"] = "others"
     world.write_settings()
     assert world.changes() == [("in1", "adopt", "blocked")]
+
+
+def test_a_takeover_from_a_list(world: Console) -> None:
+    """The command that the list ends with is one that there is."""
+    world.declare({"in1": world.gateway(), "in2": world.gateway(2)})
+    printed = world.run("adopt", "in1", "in2", "--checklist", "steps.md")
+    assert printed.code == 0
+    commands = re.findall("`gateways (.*--done .*)`", (world.root / "steps.md").read_text())
+    assert commands == [f"adopt in1 in2 -t aicc --done {name}" for name in ("in1", "in2")]
+    for command in commands:
+        assert world.run(*command.split(), "--shows", SUCCEEDED).code == 0
+    states = [one["status"]["state"] for one in world.record["gateways"].values()]
+    assert states == ["succeeded", "succeeded"]
+
+
+def test_a_takeover_that_was_left_is_gone_on_with(world: Console) -> None:
+    world.declare({"in1": world.gateway(), "in2": world.gateway(2)})
+    on = walk(world, *"dddn", *"dq", arguments=("adopt", "in1", "in2"))
+    assert "that is not ticked: gateways adopt in2 -t aicc" in on.shown
+    on = walk(world, *"ddn", arguments=("adopt", "in2"))
+    assert (on.code, list(world.record["gateways"])) == (0, ["in1", "in2"])
 
 
 def test_the_two_buttons(world: Console) -> None:

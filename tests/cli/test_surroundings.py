@@ -157,6 +157,17 @@ def test_a_path_with_everything_in_it(project: World) -> None:
     assert inside(project, "show", "plän.json").code == 0
 
 
+def test_a_folder_that_is_no_utf_8(project: World) -> None:
+    odd = project.root.parent / os.fsdecode(b"latin\xe4")
+    project.root.rename(odd)
+    project.root = odd
+    for arguments, code in ((("plan",), 0), (("apply", "--yes"), 0), (("status",), 0)):
+        ran = inside(project, *arguments)
+        assert ran.code == code
+        assert "this is a bug" not in ran.err
+    assert (odd / ".gateways/platform.db").is_file()
+
+
 def test_a_pipe_takes_a_plan_and_stays(project: World, tmp_path: Path) -> None:
     """A device or a pipe is never replaced by a file."""
     pipe = tmp_path / "pipe"

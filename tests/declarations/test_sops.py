@@ -199,6 +199,18 @@ def test_a_key_that_does_not_fit(age: Age, sealed: str, tmp_path: Path) -> None:
     assert error.reason is Reason.WRONG_KEY
     assert error.message == "no key at hand fits the file"
     assert age.recipient in error.hint
+    assert error.hint.endswith("; plan needs no key: without SOPS_AGE_KEY it says not compared")
+    at(tmp_path / ".config/sops/age/keys.txt", other.environ["SOPS_AGE_KEY"])
+    without = refused(sealed, {"HOME": str(tmp_path)}).hint.partition("without ")[2]
+    assert without == f"{tmp_path}/.config/sops/age/keys.txt it says not compared"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# created: today\n# public key: age1\n"])
+def test_a_key_file_without_a_key_is_told_of(sealed: str, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text(text)
+    hint = refused(sealed, {"HOME": str(tmp_path), "SOPS_AGE_KEY_FILE": str(file)}).hint
+    assert "; the file that SOPS_AGE_KEY_FILE names holds no key; " in hint
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,14 @@ from demo.teller import Teller
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "demo.story"]
 SECONDS = 110.0
+LANDMARKS = (
+    "exit code 3, as expected",
+    "rotated",
+    "<!-- gateways plan: local -->",
+    "1 drifted",
+    "max_disconnects",
+    "disconnected",
+)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -103,7 +111,7 @@ def test_the_demo(tmp_path: Path) -> None:
     assert done.stderr == ""
     chapters = re.findall(r"^\d+\. (.*)$", done.stdout, re.MULTILINE)
     assert chapters[1:4] == ["A broken declaration", "Mended", "Plan and apply"]
-    for landmark in ("exit code 3, as expected", "rotated", "max_disconnects", "disconnected"):
+    for landmark in LANDMARKS:
         assert landmark in done.stdout
     assert "Every command ended as expected" in done.stdout
     assert "\x1b[" not in done.stdout

@@ -68,14 +68,26 @@ class Keyring:
         shown = ", ".join(text for text in recipients if text.isascii() and text.isalnum())
         hint = "the file is encrypted for " + (shown or "other kinds of keys")
         message = "no key at hand fits the file"
-        return SopsError(Reason.WRONG_KEY, message, "; ".join([hint, *self.notes]))
+        hints = [hint, *self.notes, *self._how_without()]
+        return SopsError(Reason.WRONG_KEY, message, "; ".join(hints))
+
+    def _how_without(self) -> Iterator[str]:
+        """Some other project's key stands in the way of a plan, which needs none."""
+        names = [one for one in (_KEY, _KEY_FILE, _KEY_COMMAND, _SSH_FILE) if self.environ.get(one)]
+        if self._default_file().is_file():
+            names.append(str(self._default_file()))
+        if names:
+            yield f"plan needs no key: without {' and '.join(names)} it says not compared"
 
     @cached_property
     def _age(self) -> list[Identity]:
         found: list[Identity] = []
         for source, text in self._age_texts():
-            for number, line in enumerate(text.splitlines(), start=1):
-                found += self._identity(line.strip(), f"line {number} of {source}")
+            lines = [line.strip() for line in text.splitlines()]
+            if all(not line or line.startswith("#") for line in lines):
+                self.notes.append(f"{source} holds no key")
+            for number, line in enumerate(lines, start=1):
+                found += self._identity(line, f"line {number} of {source}")
         return found
 
     @cached_property
