@@ -158,14 +158,17 @@ def _since(
     )
 
 
-def declared_at(project: Project, before: Before, now: datetime) -> ReadablePlatform:
+def declared_at(project: Project, before: Before, now: datetime) -> DeclaredPlatform:
     """What a commit declares, to be read as a platform is; what is invalid there is left out."""
     target = before.target
     with _copy_of(project, before.ref, target.declarations, *target.secrets) as copy:
         verdict = rotation.judged_at(copy, target, now)
         declared, secrets = verdict.declared[target.name], verdict.secrets[target.name]
         desired = resolve(declared, target, secrets, keyless=True)
-    return DeclaredPlatform(desired.gateways, target.owner, told=is_by_hand(target))
+    errors, _ = split_problems(verdict.problems)
+    return DeclaredPlatform(
+        desired.gateways, target.owner, told=is_by_hand(target), errors=len(errors)
+    )
 
 
 @contextmanager

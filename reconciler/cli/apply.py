@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.common import (
+    NamesByOption,
     Seconds,
     Settings,
     choose_target,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from reconciler.pipeline import Stated, Wish
 
 
-@click.command("apply")
+@click.command("apply", cls=NamesByOption)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--max-disconnects", type=click.IntRange(0), help="How many removals to allow.")
@@ -150,7 +151,8 @@ def command(  # noqa: PLR0913 - one parameter an option
 def _saved(file: Path) -> Plan:
     from reconciler.engine.planfile import from_text
 
-    return from_text(read_plan(file), file.name)
+    hint = f"FILE is what `gateways plan --out FILE` saved; for one gateway alone: --only {file}"
+    return from_text(read_plan(file, hint), file.name)
 
 
 def carry_through(job: Job, saved: Plan | None, *, ask: bool) -> ExitCode:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -70,6 +71,19 @@ class Seconds(click.FloatRange):
         if not math.isfinite(seconds):
             self.fail(f"{value} is no number of seconds", param, ctx)
         return seconds
+
+
+class NamesByOption(click.Command):
+    """A command that takes no names, and says how gateways are named to it."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            only = " ".join(f"--only {quote(name)}" for name in extra)
+            ctx.fail(f"{' '.join(extra)}: names are no arguments here; for them alone: {only}")
+        return extra
 
 
 def global_options(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:

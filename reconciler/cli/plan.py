@@ -6,6 +6,7 @@ import click
 
 from reconciler.cli.checking import checked_by
 from reconciler.cli.common import (
+    NamesByOption,
     Settings,
     choose_target,
     global_options,
@@ -27,7 +28,7 @@ from reconciler.cli.streams import result
 from reconciler.errors import WrongUsage
 
 
-@click.command("plan")
+@click.command("plan", cls=NamesByOption)
 @click.option("--out", type=click.Path(path_type=Path), help="Save the plan to this file as JSON.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 2 where there are changes.")
 @click.option("--refresh", is_flag=True, help="Log in again to see which sessions work now.")

@@ -23,6 +23,7 @@ from reconciler.report.safe import json_text
 if TYPE_CHECKING:
     from reconciler.declarations.project import Project
     from reconciler.pipeline import Before, Planned, Stated, Wish
+    from reconciler.platforms import ReadablePlatform
 
 Named = TypeVar("Named", ActualGateway, DesiredGateway)
 
@@ -146,13 +147,12 @@ def planned_by(
     project: "Project", target: Target, stated: "Stated", wish: "Wish", settings: Settings
 ) -> "Planned":
     """A plan made with a platform that can only be read, or with a commit in its place."""
-    from reconciler.clock import now
-    from reconciler.pipeline import declared_at, make_plan
+    from reconciler.pipeline import make_plan
     from reconciler.platforms import open_readable
 
     async def plan() -> "Planned":
         if wish.against:
-            platform = declared_at(project, wish.against, now())
+            platform: ReadablePlatform = _declared_at(project, wish.against, settings)
         else:
             platform = open_readable(target, project.root)
         try:
@@ -165,8 +165,39 @@ def planned_by(
     explain(settings, f"{where}: {len(made.actual)} gateways read")
     if not made.desired and not made.actual and not made.plan.changes:
         refuse_no_match(settings)
+    if not wish.against:
+        _tell_absent(made.plan, project.root, target, settings)
     tell_warnings(made.plan, settings)
     return made
+
+
+def _tell_absent(plan: Plan, root: Path, target: Target, settings: Settings) -> None:
+    """In a clone where nobody has applied yet a plan is long, and should not surprise."""
+    if not plan.changes or target.platform != "embedded":
+        return
+    from reconciler.service.database import has_content
+
+    if not has_content(root / target.database):
+        say(
+            settings,
+            f"note: the database {target.database} is not there yet, so everything is to be "
+            "created",
+        )
+
+
+def _declared_at(project: "Project", before: "Before", settings: Settings) -> "ReadablePlatform":
+    from reconciler.clock import now
+    from reconciler.pipeline import declared_at
+
+    platform = declared_at(project, before, now())
+    if platform.errors:
+        count = "1 error" if platform.errors == 1 else f"{platform.errors} errors"
+        say(
+            settings,
+            f"note: the declarations of {before.ref} have {count}: what is invalid there counts as "
+            "not declared",
+        )
+    return platform
 
 
 def refreshes(settings: Settings, target: Target, *, asked: bool) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from reconciler.cli.ending import Ending, end_now
 from reconciler.cli.logs import log_forgotten
 from reconciler.errors import ExitCode, WrongUsage
+from reconciler.service.database import has_content
 from reconciler.service.http.accept import Limits, bound
 from reconciler.service.http.listen import listening
 from reconciler.service.http.routing import Site
@@ -65,9 +66,12 @@ async def serve(order: Order) -> NoReturn:
     tls = ServerTls(order.certificate, order.key) if order.certificate and order.key else None
     ending = Ending(tls)
     with _listener(order) as listener:
+        absent = not has_content(order.database)
         async with Service(
             order.database, ServiceSettings(sessions, receiving=order.receiving)
         ) as service:
+            if absent:
+                logger.info("there was no database %s: a new, empty one is made", order.database)
             if order.old_key:
                 await _rekey(service, order.old_key)
             supervisor = Supervisor(service, WORKS)

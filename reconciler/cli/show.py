@@ -24,8 +24,9 @@ def command(settings: Settings, file: Path, *, detailed_exitcode: bool) -> int:
     return verdict(plan, detailed=detailed_exitcode)
 
 
-def read_plan(file: Path) -> str:
+def read_plan(file: Path, hint: str = "") -> str:
+    """The text of a saved plan. Raises WrongUsage with `hint`."""
     try:
         return file.read_text("utf-8", errors="replace")
     except OSError as error:
-        raise WrongUsage(f"{file} cannot be read: {error.strerror}") from None
+        raise WrongUsage(f"{file} cannot be read: {error.strerror}", hint) from None

@@ -21,10 +21,14 @@ class DeclaredPlatform:
     Their sessions count as up, and as never looked at: so they are no reason for a change, and are
     not said to have worked before one.
 
-    `told` says that people operate the platform that it stands for.
+    `told` says that people operate the platform that it stands for; `errors` is how many the
+    declarations have there: what is invalid is not among the gateways.
     """
 
-    def __init__(self, declared: Sequence[DesiredGateway], owner: str, *, told: bool) -> None:
+    def __init__(
+        self, declared: Sequence[DesiredGateway], owner: str, *, told: bool, errors: int = 0
+    ) -> None:
+        self.errors = errors
         self._told = told
         self._gateways = tuple(_as_applied(one, owner) for one in declared)
 

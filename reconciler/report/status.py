@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reconciler.model import CONNECTION_SUCCEEDED, ActualGateway, Status, StatusState
+from reconciler.model import CONNECTION_SUCCEEDED, ActualGateway, Cause, Status, StatusState
 from reconciler.report.safe import line, log_line
 from reconciler.report.style import PLAIN, Style
 
@@ -12,11 +12,35 @@ CONSOLE_WORDS: Final = {StatusState.SUCCEEDED: CONNECTION_SUCCEEDED}
 
 
 def status_text(
-    gateways: Sequence[ActualGateway], owner: str, style: Style = PLAIN, *, told: bool = False
+    gateways: Sequence[ActualGateway],
+    owner: str,
+    style: Style = PLAIN,
+    *,
+    told: bool = False,
+    whole: bool = True,
 ) -> str:
-    """A table. With `told` the platform knows only what people said of it."""
+    """A table. With `told` the platform knows only what people said of it.
+
+    Unless it is to be `whole`, those that are done with are but counted in its last line.
+    """
     if not gateways:
         return "no gateways on the platform\n"
+    shown = [one for one in gateways if whole or not _done_with(one.status)]
+    table = _table(shown, owner, style, told=told) if shown else ""
+    count = len(gateways) - len(shown)
+    if not count:
+        return table
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    last = f"{count} {are} no longer declared, and disconnected; --all lists {them}"
+    return f"{table}{style.dim(last)}\n"
+
+
+def _done_with(status: Status) -> bool:
+    """Disconnected since nobody declares it any longer; a gateway is never deleted."""
+    return status.state is StatusState.DISCONNECTED and status.cause is Cause.UNDECLARED
+
+
+def _table(gateways: Sequence[ActualGateway], owner: str, style: Style, *, told: bool) -> str:
     rows = [["NAME", "PROTOCOL", "SERVER", "STATUS", "SINCE", ""]]
     rows += [_row(one, owner, told=told) for one in gateways]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]

@@ -110,8 +110,10 @@ def test_what_is_invalid_at_the_commit_can_be_mended(merged: World) -> None:
     merged.declare({"a": merged.gateway(port=70_000), "b": merged.gateway(2)})
     git(merged, "commit", "-qam", "broken")
     merged.declare({"a": merged.gateway(), "b": merged.gateway(2)})
-    plan = merged.run("plan", "--against", "main", "--format", "json").json("plan")
-    assert [(one["gateway"], one["action"]) for one in plan["changes"]] == [("a", "create")]
+    planned = merged.run("plan", "--against", "main", "--format", "json")
+    changes = planned.json("plan")["changes"]
+    assert [(one["gateway"], one["action"]) for one in changes] == [("a", "create")]
+    assert "main have 1 error: what is invalid there counts as not declared" in planned.err
 
 
 def test_it_is_for_reading_and_never_applied(merged: World) -> None:

@@ -10,7 +10,10 @@ from tests.cli.world import CANARY, USERS, World
 def test_from_declaration_to_connection_and_back(world: World) -> None:
     world.declare({"a": world.gateway(), "b": world.gateway(2, protocol_type="SMTP")})
     assert world.run("validate").code == 0
-    assert world.run("plan", "--detailed-exitcode").code == 2
+    planned = world.run("plan", "--detailed-exitcode")
+    assert planned.code == 2
+    absent = "note: the database .gateways/platform.db is not there yet, so everything is to be"
+    assert planned.err == f"{absent} created\n"
     assert not (world.root / ".gateways").exists(), "a plan makes nothing"
     applied = world.apply("--format", "json")
     assert applied.code == 0
@@ -22,7 +25,8 @@ def test_from_declaration_to_connection_and_back(world: World) -> None:
         ("a", "succeeded", True),
         ("b", "succeeded", True),
     ]
-    assert world.run("plan", "--detailed-exitcode").code == 0
+    once_more = world.run("plan", "--detailed-exitcode")
+    assert (once_more.code, once_more.err) == (0, "")
     again = world.apply()
     assert again.code == 0
     assert "0 done" in again.out
@@ -54,10 +58,25 @@ def test_removed_block_is_blocked_until_a_removal_is_meant(world: World) -> None
     assert world.changes() == [("b", "disconnect", "blocked")]
     assert world.apply("--max-disconnects", "1").code == 0
     assert world.changes() == []
+    _expect_only_counted(world, "b")
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
     plan = world.run("plan", "--format", "json").json("plan")["changes"]
     assert [one["action"] for one in plan] == ["edit"]
     assert {"field": "user_password", "secret": "set"} in plan[0]["fields"]
+
+
+def _expect_only_counted(world: World, name: str) -> None:
+    """A gateway that is done with: in the last line of status, and whole where it is asked for."""
+    status = world.run("status").out
+    last = "1 is no longer declared, and disconnected; --all lists it\n"
+    assert status.endswith(f"Z\n{last}")
+    assert f"\n{name} " not in status
+    for arguments in (("--all",), (name,), ("--only", f"{name}*")):
+        shown = world.run("status", *arguments).out
+        assert f"\n{name} " in shown
+        assert last not in shown
+    data = world.run("status", "--format", "json").json("status")["gateways"]
+    assert name in {one["name"] for one in data}
 
 
 def test_protection_outlives_its_block(world: World) -> None:
@@ -151,6 +170,9 @@ def test_check_climbs_the_ladder_and_stores_nothing(world: World) -> None:
         (("plann",), "No such command 'plann'. Did you mean 'plan'?"),
         (("apply",), "--yes"),
         (("plan", "--out", "nowhere/plan.json"), ""),
+        (("plan", "a", "b*"), "for them alone: --only a --only 'b*'\n"),
+        (("apply", "a"), "for one gateway alone: --only a\n"),
+        (("apply", "plan.json", "a"), "for them alone: --only a\n"),
     ],
 )
 def test_wrong_usage_ends_with_64(world: World, arguments: tuple[str, ...], hint: str) -> None:

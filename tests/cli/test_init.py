@@ -113,6 +113,22 @@ def test_again_it_changes_nothing(folder: Path, home: Path) -> None:
     assert (contents(folder), key_file(home).read_bytes()) == (before, key)
 
 
+def test_the_samples_certificate_comes_with_the_sample_only(folder: Path) -> None:
+    """Who has removed it has another root, and a file that nobody uses is warned of."""
+    root = folder / "gateways.d/certs/isrg-root-x1.pem"
+    done(folder)
+    root.unlink()
+    assert "made  gateways.d/certs/isrg-root-x1.pem" in done(folder).stdout, "the sample names it"
+    declaration = folder / scaffold.DECLARATION
+    declaration.write_text(declaration.read_text().replace(root.name, "ours.pem"))
+    root.unlink()
+    (folder / scaffold.SECRETS).unlink()
+    again = done(folder).stdout
+    assert f"made  {scaffold.SECRETS}" in again
+    assert root.name not in again
+    assert not root.exists()
+
+
 @pytest.mark.parametrize("path", scaffold.paths())
 def test_a_file_that_is_there_stays(folder: Path, path: str) -> None:
     done(folder)
@@ -123,7 +139,8 @@ def test_a_file_that_is_there_stays(folder: Path, path: str) -> None:
         (folder / other).unlink()
     done(folder)
     assert (folder / path).read_bytes() == mine
-    assert sorted(contents(folder)) == sorted(scaffold.paths())
+    certificate = {"gateways.d/certs/isrg-root-x1.pem"} if path == scaffold.DECLARATION else set()
+    assert contents(folder).keys() == set(scaffold.paths()) - certificate
 
 
 def recipient() -> bytes:

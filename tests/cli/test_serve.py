@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -41,6 +42,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_it_says_where_it_listens_and_what_it_holds(running: Served) -> None:
+    running.wait_for(rf"there was no database {re.escape(str(running.database))}: a new, empty one")
     running.wait_for(r"gateways: 0, to be connected: 0")
     assert running.url.startswith("http://127.0.0.1:")
     assert running.ask("GET", "/v1/gateways").status == 401
@@ -197,10 +199,12 @@ async def test_addresses_that_cannot_be_listened_on(order: Order, host: str, mes
 
 
 def test_what_is_said_can_be_json(tmp_path: Path) -> None:
+    open_writable(tmp_path / "platform.db").close()
     with served(tmp_path / "platform.db", "--log-format", "json") as service:
         assert service.end(signal.SIGINT) == 0
     lines = [json.loads(line) for line in service.lines]
     assert all(line.keys() >= {"at", "level", "message"} for line in lines)
+    assert not any("there was no database" in line["message"] for line in lines)
     assert [line["message"].partition(" ")[0] for line in lines][-3:] == [
         "ready",
         "stopping:",
