@@ -59,7 +59,8 @@ def command(
     The key that decrypts is an age key outside the repository, in the file where sops looks for it
     ($XDG_CONFIG_HOME/sops/age/keys.txt). A key that is there is used; otherwise one is made.
 
-    Run again, it makes what is missing and leaves the rest as it is.
+    Run again, it makes what is missing and leaves the rest as it is: a password file that was
+    removed, say. The certificate comes with a new declaration only, or where it is named there.
 
     \b
     Examples:

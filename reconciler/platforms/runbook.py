@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from reconciler.clock import Clock, now, stamp
 from reconciler.errors import AlreadyThere, Blocked, InvalidInput, NotOurs, NotThere, RevisionMoved
@@ -39,6 +40,9 @@ from reconciler.platforms.runbook_changes import (
 )
 from reconciler.platforms.runbook_lock import RecordLock
 from reconciler.platforms.runbook_record import Record, RecordFile
+
+_LONGEST: Final = 200
+"""Characters that are kept of a status in the console's own words."""
 
 
 def open_platform(target: Target, root: Path) -> Platform:
@@ -187,7 +191,9 @@ class RunbookPlatform:
         if shows.strip().casefold() == CONNECTION_SUCCEEDED.casefold():
             return replace(actual, status=Status(StatusState.SUCCEEDED, at, at, actor=who))
         # the console names no kind: this one blames no field
-        failure = Failure(FailureKind.PROTOCOL, None, f"Gateway Monitoring shows: {shows}")
+        failure = Failure(
+            FailureKind.PROTOCOL, None, f"Gateway Monitoring shows: {shows[:_LONGEST]}"
+        )
         return replace(actual, status=Status(StatusState.FAILED, at, at, failure, actor=who))
 
     def _ours(self, name: str, before: ActualGateway | None, write: Write) -> ActualGateway:

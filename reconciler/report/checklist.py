@@ -5,31 +5,19 @@ What is ticked on it stays in the browser, under the plan's digest; the record k
 
 import base64
 import hashlib
-from importlib.resources import files
-from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from reconciler.report.html import page, template_file
 from reconciler.report.plan import SYMBOLS, summary_text
 from reconciler.report.runbook import EMPTY, LABELS_ONLY, NOTHING_TO_DO, Checklist
-from reconciler.report.safe import line
-
-_TEMPLATES: Final = "templates"
 
 
 def checklist_html(checklist: Checklist) -> str:
     """One script and one style of ours, named by their digests: nothing else may run or load."""
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style, script = _file("checklist.css"), _file("checklist.js")
-    return environment.from_string(_file("checklist.html.j2")).render(
+    style, script = template_file("checklist.css"), template_file("checklist.js")
+    return page(
+        "checklist.html.j2",
         checklist=checklist,
         plan=checklist.plan,
         summary=summary_text(checklist.plan),
@@ -44,14 +32,6 @@ def checklist_html(checklist: Checklist) -> str:
     )
 
 
-def _file(name: str) -> str:
-    return files("reconciler.report").joinpath(f"{_TEMPLATES}/{name}").read_text("utf-8")
-
-
 def _digest(text: str) -> str:
     """As a policy of content names what may stand in the page."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _visible(value: Any) -> Any:
-    return line(value) if type(value) is str else value

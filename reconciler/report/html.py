@@ -11,7 +11,16 @@ from reconciler.report.safe import line
 
 
 def plan_html(plan: Plan) -> str:
-    """No script, no font, no request; every string is escaped, and none can hide or turn text."""
+    """No script, no font, no request."""
+    git = plan.git
+    commit = f"{git.commit[:10]}{' (dirty)' if git.dirty else ''}" if git and git.commit else ""
+    return page(
+        "plan.html.j2", plan=plan, summary=summary_text(plan), commit=commit, symbols=SYMBOLS
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from one of our templates; every string is escaped, and none can hide or turn text."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -21,12 +30,11 @@ def plan_html(plan: Plan) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(value=value_text, check=check_text)
-    source = files("reconciler.report").joinpath("templates/plan.html.j2").read_text("utf-8")
-    git = plan.git
-    commit = f"{git.commit[:10]}{' (dirty)' if git.dirty else ''}" if git and git.commit else ""
-    return environment.from_string(source).render(
-        plan=plan, summary=summary_text(plan), commit=commit, symbols=SYMBOLS
-    )
+    return environment.from_string(template_file(template)).render(values)
+
+
+def template_file(name: str) -> str:
+    return files("reconciler.report").joinpath("templates", name).read_text("utf-8")
 
 
 def _visible(value: Any) -> Any:
