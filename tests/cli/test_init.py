@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 
 from reconciler import schemas
 from reconciler.cli import age_keys, scaffold
-from reconciler.cli.init import PLACEHOLDER, WHERE_SOPS_IS, command
+from reconciler.cli.init import PLACEHOLDER, WHERE_SOPS_IS
+from reconciler.cli.root import root
 from reconciler.errors import ExitCode, InvalidInput, SecretsUnavailable, WrongUsage
 
 pyrage = pytest.importorskip("pyrage")
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def init(*arguments: object, typed: str | None = None) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments], input=typed)
+    return CliRunner().invoke(root, ["init", *map(str, arguments)], input=typed)
 
 
 def done(*arguments: object, typed: str | None = None) -> Result:
