@@ -73,18 +73,26 @@ class Supply:
 
     def _claim(self) -> asyncio.Task[None]:
         task = self._claiming = asyncio.create_task(self._fill())
-        task.add_done_callback(self._claimed)
+        task.add_done_callback(_look_at)
         return task
 
     async def _fill(self) -> None:
+        """Claim a lot. Whoever waits for it is told of a failure; else the next to take tries."""
         most = LOT * self._sessions()
-        found = await self._attempts.claim(most)
+        found: deque[Claimed] = deque()
+        try:
+            found = await self._attempts.claim(most)
+        finally:
+            # here, and not by a callback: until that had run, whoever came to take would wait for
+            # what has ended, which takes no time, again and again
+            self._claiming = None
+            self._more = len(found) == most
         self._ready += found
-        self._more = len(found) == most
         if self._more:
             self._plenty()
 
-    def _claimed(self, task: asyncio.Task[None]) -> None:
-        self._claiming = None
-        if not task.cancelled() and task.exception():
-            self._more = False  # whoever waits for it is told; else the next to take tries again
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """A failure that nobody waits for is none to report at the end of the program."""
+    if not task.cancelled():
+        task.exception()
