@@ -9,27 +9,29 @@ from operator import itemgetter
 from types import NoneType
 from typing import Any, Final, cast
 
+from reconciler.by_value import (
+    CAUSES,
+    ENCRYPTIONS,
+    KINDS,
+    PROTOCOLS,
+    RECEIVE,
+    STATES,
+    STATUSES,
+    WHEN_FAILED,
+)
 from reconciler.model import (
     Actor,
     ActualGateway,
-    Cause,
     Certificate,
-    EncryptionMode,
     Failure,
-    FailureKind,
     FieldChange,
     Fingerprint,
     Gateway,
     Happening,
-    ProtocolType,
-    ReceiveFrom,
     SecretChange,
     SecretState,
-    State,
     Status,
-    StatusState,
     Value,
-    WhenFailed,
 )
 
 
@@ -114,7 +116,7 @@ class Reader:
         ) = _GATEWAY.of(data)
         return Gateway(
             name,
-            _PROTOCOLS[protocol_type],
+            PROTOCOLS[protocol_type],
             share(host),
             port,
             share(user_id),
@@ -122,12 +124,12 @@ class Reader:
             share(user_name),
             authentication_flag,
             share(encoding_mode),
-            _ENCRYPTIONS[encryption_mode],
+            ENCRYPTIONS[encryption_mode],
             None if certificate is None else self._certificate(certificate),
             case_sensitivity,
-            _RECEIVE[receive_from],
-            _STATES[state],
-            _WHEN_FAILED[when_failed],
+            RECEIVE[receive_from],
+            STATES[state],
+            WHEN_FAILED[when_failed],
             protect,
             self._labels(labels) if labels else (),
         )
@@ -136,18 +138,18 @@ class Reader:
         share = self._shared
         state, since, checked_at, failure, cause, actor = _STATUS.of(data)
         return Status(
-            _STATUSES[state],
+            STATUSES[state],
             share(since),
             share(checked_at),
             None if failure is None else self._failure(failure),
-            None if cause is None else _CAUSES[cause],
+            None if cause is None else CAUSES[cause],
             share(actor),
         )
 
     def _failure(self, data: Mapping[str, Any]) -> Failure:
         kind, field, message, hint = _FAILURE.of(data)
         share = self._shared
-        return Failure(_KINDS[kind], share(field), share(message), share(hint))
+        return Failure(KINDS[kind], share(field), share(message), share(hint))
 
     def _certificate(self, data: Mapping[str, Any]) -> Certificate:
         file, digest = _CERTIFICATE.of(data)
@@ -238,12 +240,3 @@ _HAPPENING: Final = _Shape(
     token=_TEXT,
     changes=(list,),
 )
-
-_PROTOCOLS: Final = {one.value: one for one in ProtocolType}
-_ENCRYPTIONS: Final = {one.value: one for one in EncryptionMode}
-_RECEIVE: Final = {one.value: one for one in ReceiveFrom}
-_STATES: Final = {one.value: one for one in State}
-_WHEN_FAILED: Final = {one.value: one for one in WhenFailed}
-_STATUSES: Final = {one.value: one for one in StatusState}
-_KINDS: Final = {one.value: one for one in FailureKind}
-_CAUSES: Final = {one.value: one for one in Cause}

@@ -33,6 +33,8 @@ BETWEEN: Final = (
     "reconciler.wire",
     "reconciler.wire_mail",
     "reconciler.wire_reading",
+    "reconciler.by_value",
+    "reconciler.transitions",
 )
 
 # A layer, and what of ours it may import beside itself and what is shared.
@@ -49,7 +51,9 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
     "reconciler.tokens": ("reconciler.model",),
     "reconciler.wire": ("reconciler.model",),
     "reconciler.wire_mail": ("reconciler.messages",),
-    "reconciler.wire_reading": ("reconciler.model",),
+    "reconciler.wire_reading": ("reconciler.model", "reconciler.by_value"),
+    "reconciler.by_value": ("reconciler.model",),
+    "reconciler.transitions": ("reconciler.model",),
     "reconciler.declarations": ("reconciler.model", "reconciler.schemas"),
     "reconciler.discovery": ("reconciler.model", "reconciler.schemas"),
     "reconciler.engine": ("reconciler.model", "reconciler.schemas", "reconciler.platforms"),

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from reconciler import transitions
 from reconciler.clock import Clock, now, stamp
-from reconciler.errors import AlreadyThere, Blocked, InvalidInput, NotOurs, NotThere, RevisionMoved
+from reconciler.errors import AlreadyThere, Blocked, InvalidInput
 from reconciler.model import (
     CONNECTION_SUCCEEDED,
     Action,
@@ -88,7 +89,7 @@ class RunbookPlatform:
         def made(before: ActualGateway | None) -> ActualGateway:
             if before:
                 raise AlreadyThere(f"gateway {name!r} is in the record already", "make a new plan")
-            return self._as_desired(desired, None, self._begin(desired.gateway, write.actor))
+            return self._as_desired(desired, None, self._first(desired.gateway, write))
 
         return self._store(name, Action.CREATE, write, made)
 
@@ -97,27 +98,28 @@ class RunbookPlatform:
     ) -> ActualGateway:
         def edited(before: ActualGateway | None) -> ActualGateway:
             actual = self._ours(desired.gateway.name, before, write)
-            status = self._after_edit(actual, desired.gateway, write.actor, reconnect=reconnect)
-            return self._as_desired(desired, actual, status)
+            return self._edited(desired, actual, write, reconnect=reconnect)
 
         return self._store(desired.gateway.name, Action.EDIT, write, edited)
 
     async def rebuild(self, name: str, write: Write, *, force: bool = False) -> ActualGateway:
         def rebuilt(before: ActualGateway | None) -> ActualGateway:
-            return replace(_at_revision(name, before, write), status=self._not_seen(write.actor))
+            actual = transitions.at_revision(name, before, write.revision)
+            # nobody has looked yet at what the console shows
+            return replace(actual, status=transitions.connecting(write.actor, self._now()))
 
         return self._store(name, Action.REBUILD, write, rebuilt)
 
     async def disconnect(self, name: str, write: Write, *, cause: Cause) -> ActualGateway:
         def disconnected(before: ActualGateway | None) -> ActualGateway:
             if cause is Cause.BY_HAND:
-                actual = _at_revision(name, before, write)
+                actual = transitions.at_revision(name, before, write.revision)
             else:
                 actual = self._ours(name, before, write)
             gateway = actual.gateway
             if cause is Cause.DECLARED:
                 gateway = replace(gateway, state=State.DISCONNECTED)
-            status = self._disconnected(cause, write.actor)
+            status = transitions.disconnected(cause, write.actor, self._now())
             after = replace(actual, gateway=gateway, applied=gateway, status=status)
             if cause is Cause.UNDECLARED:
                 return replace(after, fingerprint=None, has_password=False)
@@ -131,11 +133,10 @@ class RunbookPlatform:
 
         def adopted(before: ActualGateway | None) -> ActualGateway:
             if before is None and write.revision is None:
-                return self._as_desired(desired, None, self._begin(desired.gateway, write.actor))
-            actual = _at_revision(name, before, write)
+                return self._as_desired(desired, None, self._first(desired.gateway, write))
+            actual = transitions.at_revision(name, before, write.revision)
             anew = connects_anew(actual, desired)
-            status = self._after_edit(actual, desired.gateway, write.actor, reconnect=anew)
-            return self._as_desired(desired, actual, status)
+            return self._edited(desired, actual, write, reconnect=anew)
 
         return self._store(name, Action.ADOPT, write, adopted)
 
@@ -143,7 +144,7 @@ class RunbookPlatform:
         """The gateway as it was told: there is nothing to wait for."""
         actual = self._file.read().gateways.get(name)
         if actual is None:
-            raise _not_there(name)
+            raise transitions.not_there(name)
         return actual
 
     def lock(self, actor: Actor, *, seconds: float) -> AbstractAsyncContextManager[None]:
@@ -178,7 +179,7 @@ class RunbookPlatform:
         ticks = write.ticks if isinstance(write, TickedWrite) else ()
         if not ticks:
             by = write.actor
-            at = stamp(self._clock())
+            at = self._now()
             ticks = (Tick(at, by.name, by.commit, by.run, name, action),)
         return (*ticks[:-1], replace(ticks[-1], changes=changes))
 
@@ -187,7 +188,7 @@ class RunbookPlatform:
         shows = write.shows if isinstance(write, TickedWrite) else None
         if not shows or actual.status.state is StatusState.DISCONNECTED:
             return actual
-        at, who = stamp(self._clock()), write.actor.name
+        at, who = self._now(), write.actor.name
         if shows.strip().casefold() == CONNECTION_SUCCEEDED.casefold():
             return replace(actual, status=Status(StatusState.SUCCEEDED, at, at, actor=who))
         # the console names no kind: this one blames no field
@@ -197,14 +198,23 @@ class RunbookPlatform:
         return replace(actual, status=Status(StatusState.FAILED, at, at, failure, actor=who))
 
     def _ours(self, name: str, before: ActualGateway | None, write: Write) -> ActualGateway:
-        actual = _at_revision(name, before, write)
-        if actual.owner != self._owner:
-            holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
-            raise NotOurs(
-                f"gateway {name!r} is not ours: it {holder}",
-                f"take it over with: gateways adopt {name}",
-            )
-        return actual
+        return transitions.owned_by(
+            self._owner, transitions.at_revision(name, before, write.revision)
+        )
+
+    def _first(self, gateway: Gateway, write: Write) -> Status:
+        return transitions.at_first(gateway, write.actor, self._now())
+
+    def _edited(
+        self, desired: DesiredGateway, actual: ActualGateway, write: Write, *, reconnect: bool
+    ) -> ActualGateway:
+        status = transitions.after_edit(
+            actual, desired.gateway, write.actor, self._now(), reconnect=reconnect
+        )
+        return self._as_desired(desired, actual, status)
+
+    def _now(self) -> str:
+        return stamp(self._clock())
 
     def _as_desired(
         self, desired: DesiredGateway, actual: ActualGateway | None, status: Status
@@ -222,41 +232,3 @@ class RunbookPlatform:
         return ActualGateway(
             gateway, status, "", self._owner, fingerprint, has_password, applied=gateway
         )
-
-    def _begin(self, gateway: Gateway, actor: Actor) -> Status:
-        if gateway.state is State.DISCONNECTED:
-            return self._disconnected(Cause.DECLARED, actor)
-        return self._not_seen(actor)
-
-    def _after_edit(
-        self, actual: ActualGateway, gateway: Gateway, actor: Actor, *, reconnect: bool
-    ) -> Status:
-        declared_again = actual.gateway.state is not gateway.state
-        if gateway.state is State.DISCONNECTED:
-            stays = actual.status.state is StatusState.DISCONNECTED and not declared_again
-            return actual.status if stays else self._begin(gateway, actor)
-        return self._begin(gateway, actor) if reconnect or declared_again else actual.status
-
-    def _not_seen(self, actor: Actor) -> Status:
-        """Nobody has looked yet at what the console shows."""
-        at = stamp(self._clock())
-        return Status(StatusState.CONNECTING, at, at, actor=actor.name)
-
-    def _disconnected(self, cause: Cause, actor: Actor) -> Status:
-        at = stamp(self._clock())
-        return Status(StatusState.DISCONNECTED, at, at, cause=cause, actor=actor.name)
-
-
-def _at_revision(name: str, actual: ActualGateway | None, write: Write) -> ActualGateway:
-    if actual is None:
-        raise _not_there(name)
-    if write.revision is not None and write.revision != actual.revision:
-        raise RevisionMoved(
-            f"gateway {name!r} is at revision {actual.revision}, no longer at {write.revision}",
-            "make a new plan",
-        )
-    return actual
-
-
-def _not_there(name: str) -> NotThere:
-    return NotThere(f"gateway {name!r} is not on the platform", "make a new plan")

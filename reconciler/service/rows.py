@@ -8,21 +8,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from reconciler.by_value import (
+    CAUSES,
+    ENCRYPTIONS,
+    KINDS,
+    PROTOCOLS,
+    RECEIVE,
+    STATES,
+    STATUSES,
+    WHEN_FAILED,
+)
 from reconciler.model import (
     ActualGateway,
-    Cause,
     Certificate,
-    EncryptionMode,
     Failure,
-    FailureKind,
     Fingerprint,
     Gateway,
-    ProtocolType,
-    ReceiveFrom,
-    State,
     Status,
-    StatusState,
-    WhenFailed,
 )
 
 DECLARED: Final = (
@@ -68,14 +70,6 @@ READ: Final = (
 """What an `ActualGateway` is made of, in the order in which `Reader.actual` takes it."""
 
 _DECLARED_COUNT: Final = len(DECLARED)
-_PROTOCOLS: Final = {one.value: one for one in ProtocolType}
-_ENCRYPTIONS: Final = {one.value: one for one in EncryptionMode}
-_RECEIVE: Final = {one.value: one for one in ReceiveFrom}
-_STATES: Final = {one.value: one for one in State}
-_WHEN_FAILED: Final = {one.value: one for one in WhenFailed}
-_STATUSES: Final = {one.value: one for one in StatusState}
-_KINDS: Final = {one.value: one for one in FailureKind}
-_CAUSES: Final = {one.value: one for one in Cause}
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -173,7 +167,7 @@ class Reader:
         share = self._share
         return Gateway(
             row[0],
-            _PROTOCOLS[row[1]],
+            PROTOCOLS[row[1]],
             share(row[2]),
             row[3],
             share(row[4]),
@@ -181,12 +175,12 @@ class Reader:
             share(row[6]),
             bool(row[7]),
             share(row[8]),
-            _ENCRYPTIONS[row[9]],
+            ENCRYPTIONS[row[9]],
             self._certificate(row[10], row[11]) if row[11] else None,
             bool(row[12]),
-            _RECEIVE[row[13]],
-            _STATES[row[14]],
-            _WHEN_FAILED[row[15]],
+            RECEIVE[row[13]],
+            STATES[row[14]],
+            WHEN_FAILED[row[15]],
             bool(row[16]),
             self._labels_of(row[17]),
         )
@@ -195,11 +189,11 @@ class Reader:
         state, since, checked_at, kind, blamed, message, hint, cause, actor = row
         share = self._share
         return Status(
-            _STATUSES[state],
+            STATUSES[state],
             share(since),
             share(checked_at),
-            Failure(_KINDS[kind], share(blamed), share(message), share(hint)) if kind else None,
-            _CAUSES[cause] if cause else None,
+            Failure(KINDS[kind], share(blamed), share(message), share(hint)) if kind else None,
+            CAUSES[cause] if cause else None,
             share(actor),
         )
 

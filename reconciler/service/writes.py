@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler import transitions
 from reconciler.clock import Clock, stamp
 from reconciler.errors import (
     AlreadyThere,
     Blocked,
     KeyReused,
-    NotOurs,
-    NotThere,
     PlatformUnavailable,
-    RevisionMoved,
 )
 from reconciler.model import (
     CONNECTION_FIELDS,
@@ -32,8 +30,6 @@ from reconciler.model import (
     Secret,
     SecretState,
     State,
-    Status,
-    StatusState,
 )
 from reconciler.service.audit import describe
 from reconciler.service.refusals import Notes, Refusals
@@ -75,7 +71,7 @@ class Writes:
                 raise AlreadyThere(
                     f"gateway {gateway.name!r} is on the platform already", "make a new plan"
                 )
-            status = self._begin(gateway, asked.actor)
+            status = transitions.at_first(gateway, asked.actor, stamp(self.clock()))
             self.store.insert(gateway, self.owner, status, status.since)
             word = self._store_password(desired, None)
             changes = describe(None, gateway, password=word)
@@ -91,8 +87,7 @@ class Writes:
 
         def carry_out() -> None:
             actual = self._ours(desired.gateway.name, asked)
-            status = self._after_edit(actual, desired.gateway, asked.actor, reconnect=reconnect)
-            self._replace(Action.EDIT, actual, desired, asked, status)
+            self._replace(Action.EDIT, actual, desired, asked, reconnect=reconnect)
 
         request = [*_request(desired), reconnect]
         return self._once(Action.EDIT, asked, request, carry_out, desired.gateway.name)
@@ -106,8 +101,7 @@ class Writes:
         def carry_out() -> None:
             actual = self._at_revision(desired.gateway.name, asked)
             reconnect = self._connects_anew(actual, desired)
-            status = self._after_edit(actual, desired.gateway, asked.actor, reconnect=reconnect)
-            self._replace(Action.ADOPT, actual, desired, asked, status)
+            self._replace(Action.ADOPT, actual, desired, asked, reconnect=reconnect)
 
         return self._once(Action.ADOPT, asked, _request(desired), carry_out, desired.gateway.name)
 
@@ -119,8 +113,7 @@ class Writes:
             now = stamp(self.clock())
             if force:
                 self._allow_one_more(actual, now)
-            status = Status(StatusState.CONNECTING, now, now, actor=asked.actor.name)
-            self.store.advance(name, status, now)
+            self.store.advance(name, transitions.connecting(asked.actor, now), now)
             changes = '[{"forced":true}]' if force else "[]"
             self._audit(Action.REBUILD, asked, changes, name, actual)
 
@@ -141,7 +134,7 @@ class Writes:
             if cause is Cause.UNDECLARED:
                 password = self._erase(actual)
             now = stamp(self.clock())
-            self.store.advance(name, _disconnected(now, cause, asked.actor), now)
+            self.store.advance(name, transitions.disconnected(cause, asked.actor, now), now)
             changes = describe(actual.gateway, gateway, password=password, cause=cause)
             self._audit(Action.DISCONNECT, asked, changes, name, actual)
 
@@ -176,51 +169,23 @@ class Writes:
         actual: ActualGateway,
         desired: DesiredGateway,
         asked: Asked,
-        status: Status,
+        *,
+        reconnect: bool,
     ) -> None:
-        gateway = desired.gateway
+        gateway, now = desired.gateway, stamp(self.clock())
         owner = (actual.owner, self.owner) if actual.owner != self.owner else None
         password = self._store_password(desired, actual)
         self.store.write_fields(gateway, self.owner, applied=asked.applies)
-        self.store.advance(gateway.name, status, stamp(self.clock()))
+        status = transitions.after_edit(actual, gateway, asked.actor, now, reconnect=reconnect)
+        self.store.advance(gateway.name, status, now)
         changes = describe(actual.gateway, gateway, owner=owner, password=password)
         self._audit(action, asked, changes, gateway.name, actual)
 
     def _at_revision(self, name: str, asked: Asked) -> ActualGateway:
-        actual = self.store.find(name)
-        if actual is None:
-            raise NotThere(f"gateway {name!r} is not on the platform", "make a new plan")
-        if asked.revision is not None and asked.revision != actual.revision:
-            raise RevisionMoved(
-                f"gateway {name!r} is at revision {actual.revision}, no longer at {asked.revision}",
-                "make a new plan",
-            )
-        return actual
+        return transitions.at_revision(name, self.store.find(name), asked.revision)
 
     def _ours(self, name: str, asked: Asked) -> ActualGateway:
-        actual = self._at_revision(name, asked)
-        if actual.owner != self.owner:
-            holder = f"belongs to {actual.owner!r}" if actual.owner else "was made by hand"
-            raise NotOurs(
-                f"gateway {name!r} is not ours: it {holder}",
-                f"take it over with: gateways adopt {name}",
-            )
-        return actual
-
-    def _begin(self, gateway: Gateway, actor: Actor) -> Status:
-        now = stamp(self.clock())
-        if gateway.state is State.DISCONNECTED:
-            return _disconnected(now, Cause.DECLARED, actor)
-        return Status(StatusState.CONNECTING, now, now, actor=actor.name)
-
-    def _after_edit(
-        self, actual: ActualGateway, gateway: Gateway, actor: Actor, *, reconnect: bool
-    ) -> Status:
-        declared_again = actual.gateway.state is not gateway.state
-        if gateway.state is State.DISCONNECTED:
-            stays = actual.status.state is StatusState.DISCONNECTED and not declared_again
-            return actual.status if stays else self._begin(gateway, actor)
-        return self._begin(gateway, actor) if reconnect or declared_again else actual.status
+        return transitions.owned_by(self.owner, self._at_revision(name, asked))
 
     def _connects_anew(self, actual: ActualGateway, desired: DesiredGateway) -> bool:
         if _connection(actual.gateway) != _connection(desired.gateway):
@@ -304,10 +269,6 @@ class Writes:
             token=asked.actor.token,
         )
         self.store.write_audit(entry)
-
-
-def _disconnected(now: str, cause: Cause, actor: Actor) -> Status:
-    return Status(StatusState.DISCONNECTED, now, now, cause=cause, actor=actor.name)
 
 
 def _connection(gateway: Gateway) -> tuple[Any, ...]:
