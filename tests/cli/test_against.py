@@ -1,6 +1,5 @@
 """plan --against REF: a commit in the platform's place, where neither token nor key can be had."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,13 +7,6 @@ import pytest
 
 from tests.cli.world import CANARY, World
 from tests.declarations.sops_support import real_sops
-
-SECRETS = "gateways.d/secrets/main.sops.yaml"
-
-
-def git(world: World, *arguments: str) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
-    subprocess.run(["git", *identity, *arguments], cwd=world.root, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -28,9 +20,9 @@ def merged(world: World) -> World:
     }
     world.write_settings()
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
-    git(world, "init", "-q", "-b", "main")
-    git(world, "add", ".")
-    git(world, "commit", "-q", "-m", "all")
+    world.git("init", "-q", "-b", "main")
+    world.git("add", ".")
+    world.git("commit", "-q", "-m", "all")
     return world
 
 
@@ -41,22 +33,13 @@ def without_key(world: World) -> Iterator[None]:
     world.environ["SOPS_AGE_KEY"] = key
 
 
-def set_password(world: World, name: str, value: str) -> None:
-    subprocess.run(
-        [real_sops(), "set", SECRETS, f'["{name}"]', f'"{value}"'],
-        cwd=world.root,
-        env={**world.environ, "SOPS_DISABLE_VERSION_CHECK": "1"},
-        check=True,
-    )
-
-
 def test_what_a_pull_request_changes_needs_no_token_and_no_key(merged: World) -> None:
     """A1: a fork's job has nothing, and its reviewers see every change all the same."""
     real_sops()
     assert merged.run("plan").code != 0, "with the platform it cannot be planned here"
     edited = merged.gateway(2, encoding_mode="GBK")
     merged.declare({"b": edited, "c": merged.gateway(protocol_type="SMTP")})
-    set_password(merged, "two", CANARY + "-new")
+    merged.set_secret("two", CANARY + "-new")
     with without_key(merged):
         ran = merged.run("plan", "--against", "main", "--format", "json", "--out", "plan.json")
         shown = merged.run("plan", "--against", "main")
@@ -101,14 +84,14 @@ def test_a_gateway_that_is_declared_disconnected_stays_so(merged: World) -> None
     merged.declare({"a": merged.gateway(state="disconnected"), "b": merged.gateway(2)})
     first = merged.run("plan", "--against", "main", "--format", "json").json("plan")
     assert [(one["gateway"], one["action"]) for one in first["changes"]] == [("a", "disconnect")]
-    git(merged, "commit", "-qam", "a is to rest")
+    merged.git("commit", "-qam", "a is to rest")
     again = merged.run("plan", "--against", "main", "--format", "json").json("plan")
     assert again["changes"] == []
 
 
 def test_what_is_invalid_at_the_commit_can_be_mended(merged: World) -> None:
     merged.declare({"a": merged.gateway(port=70_000), "b": merged.gateway(2)})
-    git(merged, "commit", "-qam", "broken")
+    merged.git("commit", "-qam", "broken")
     merged.declare({"a": merged.gateway(), "b": merged.gateway(2)})
     planned = merged.run("plan", "--against", "main", "--format", "json")
     changes = planned.json("plan")["changes"]
@@ -120,7 +103,7 @@ def test_it_is_for_reading_and_never_applied(merged: World) -> None:
     """A24: what was not compared with the platform is no review of what apply would do."""
     merged.settings["targets"]["local"] = {"platform": "embedded"}
     merged.write_settings()
-    git(merged, "commit", "-qam", "elsewhere")
+    merged.git("commit", "-qam", "elsewhere")
     merged.declare({"a": merged.gateway(encoding_mode="GBK"), "b": merged.gateway(2)})
     assert merged.run("plan", "--against", "main", "--out", "plan.json").code == 0
     assert not (merged.root / ".gateways").exists(), "the platform was not looked at"
@@ -152,7 +135,7 @@ def test_what_cannot_be_compared_is_said(
 def test_a_check_knows_nothing_of_what_worked_before(merged: World) -> None:
     merged.settings["targets"]["local"] = {"platform": "embedded"}
     merged.write_settings()
-    git(merged, "commit", "-qam", "elsewhere")
+    merged.git("commit", "-qam", "elsewhere")
     merged.declare({"a": merged.gateway(), "b": merged.gateway(2, port=9)})
     ran = merged.run("plan", "--against", "main", "--check", "tcp", "--format", "json")
     found = ran.json("plan")["changes"][0]["check"]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +20,10 @@ from tests.cli.world import CANARY, USERS, Ran, World
 from tests.platforms.contract import write
 
 
-def git(world: World, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
-    done = subprocess.run(
-        ["git", *identity, *arguments],
-        cwd=world.root,
-        env=world.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
-
 def commit(world: World) -> str:
-    git(world, "add", "--all")
-    git(world, "commit", "--quiet", "--message", "a change")
-    return git(world, "rev-parse", "HEAD")
+    world.git("add", "--all")
+    world.git("commit", "--quiet", "--message", "a change")
+    return world.git("rev-parse", "HEAD")
 
 
 def checkout(world: World, folder: Path, actor: str) -> World:
@@ -68,7 +54,7 @@ def project(world: World) -> World:
     """Two gateways, committed and applied."""
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
     (world.root / ".gitignore").write_text("/.gateways\n")
-    git(world, "init", "--quiet")
+    world.git("init", "--quiet")
     commit(world)
     apply(world)
     return world
@@ -98,7 +84,7 @@ def test_another_checkout_is_told_with_its_fields_and_hand(
     """And apart from it, what the commit changes of the same gateway."""
     other = checkout(project, tmp_path / "other", "bob")
     other.declare({"a": other.gateway(default_user_name="Bob"), "b": other.gateway(2)})
-    theirs = commit(other) if committed else git(other, "rev-parse", "HEAD") + "-dirty"
+    theirs = commit(other) if committed else other.git("rev-parse", "HEAD") + "-dirty"
     apply(other)
     project.declare({"a": project.gateway(labels={"env": "test"}), "b": project.gateway(2)})
     commit(project)
@@ -290,7 +276,7 @@ def test_a_change_over_the_api_is_told_with_its_token(
     world = World(tmp_path / "project", mail_server)
     live_on(there, world)
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
-    git(world, "init", "--quiet")
+    world.git("init", "--quiet")
     commit(world)
     apply(world)
     assert drift(world, code=0)["summary"]["as_declared"] == 2

@@ -1,20 +1,12 @@
 """A pull request's plan, where there is no key: everything is planned, rotations by ciphertext."""
 
 import html
-import subprocess
 import time
 
 import pytest
 
-from tests.cli.world import CANARY, USERS, Ran, World
+from tests.cli.world import CANARY, SECRETS_FILE, USERS, Ran, World
 from tests.declarations.sops_support import real_sops
-
-FILE = "gateways.d/secrets/main.sops.yaml"
-
-
-def git(world: World, *arguments: str) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
-    subprocess.run(["git", *identity, *arguments], cwd=world.root, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -23,21 +15,16 @@ def applied(world: World) -> World:
     real_sops()
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
     (world.root / ".gitignore").write_text(".gateways/\n")
-    git(world, "init", "-q", "-b", "main")
-    git(world, "add", ".")
-    git(world, "commit", "-q", "-m", "all")
+    world.git("init", "-q", "-b", "main")
+    world.git("add", ".")
+    world.git("commit", "-q", "-m", "all")
     assert world.apply().code == 0
     return world
 
 
 def rotate(world: World, name: str, user: int, value: str) -> None:
     """A new password, here and on the mail server."""
-    subprocess.run(
-        [real_sops(), "set", FILE, f'["{name}"]', f'"{value}"'],
-        cwd=world.root,
-        env={**world.environ, "SOPS_DISABLE_VERSION_CHECK": "1"},
-        check=True,
-    )
+    world.set_secret(name, value)
     accounts = dict(zip(USERS, world.passwords.values(), strict=True))
     world.server.change_accounts({**accounts, USERS[user - 1]: value})
 
@@ -109,34 +96,34 @@ def test_a_secrets_file_under_other_keys_does_not_pass_unseen(applied: World) ->
     applied.settings["targets"]["local"]["errors"] = ["secrets-file-keys"]
     applied.write_settings()
     assert keyless(applied, "--policy-from", "main").code == 0, "the base has the say"
-    git(applied, "commit", "-qm", "strict", "--", "gateways.yaml")
+    applied.git("commit", "-qm", "strict", "--", "gateways.yaml")
     assert keyless(applied, "--policy-from", "main").code == 3
 
 
 def test_an_earlier_password_does_not_pass_unseen(applied: World) -> None:
     """A8: with a key or without; the comment has it where nobody overlooks it."""
-    before = (applied.root / FILE).read_bytes()
+    before = (applied.root / SECRETS_FILE).read_bytes()
     time.sleep(1.1)  # seconds are all that sops tells
     rotate(applied, "two", 2, CANARY + "-new")
-    git(applied, "commit", "-qam", "rotated")
-    (applied.root / FILE).write_bytes(before)
+    applied.git("commit", "-qam", "rotated")
+    (applied.root / SECRETS_FILE).write_bytes(before)
     shown = keyless(applied, "--policy-from", "main", "--out", "plan.json")
     assert shown.code == 0
-    assert f"{FILE}:1:1: warning[secrets-file-older]" in shown.err
-    comment = applied.run("comment", "plan.json", "--print").out
-    assert f"> - secrets file **{FILE}**: the file was last written at" in html.unescape(comment)
+    assert f"{SECRETS_FILE}:1:1: warning[secrets-file-older]" in shown.err
+    comment = html.unescape(applied.run("comment", "plan.json", "--print").out)
+    assert f"> - secrets file **{SECRETS_FILE}**: the file was last written at" in comment
     assert "warning[secrets-file-older]" in applied.run("plan", "--policy-from", "main").err
     assert "secrets-file-older" not in applied.run("plan").err
     applied.settings["targets"]["local"]["errors"] = ["secrets-file-older"]
     applied.write_settings()
-    git(applied, "commit", "-qm", "strict", "--", "gateways.yaml")
+    applied.git("commit", "-qm", "strict", "--", "gateways.yaml")
     assert keyless(applied, "--policy-from", "main").code == 3
 
 
 def test_a_first_pull_request(applied: World) -> None:
     """The commit has no declarations, and no secrets."""
-    git(applied, "rm", "-rq", "--cached", "gateways.d")
-    git(applied, "commit", "-qm", "empty")
+    applied.git("rm", "-rq", "--cached", "gateways.d")
+    applied.git("commit", "-qm", "empty")
     shown = keyless(applied, "--policy-from", "main")
     assert shown.code == 0
     assert shown.out.count("not compared") == 2
@@ -147,10 +134,10 @@ def test_file_names_and_filters_of_the_base_are_taken_as_they_are(applied: World
     (applied.root / ".gitattributes").write_text("* filter=evil\n")
     strange = applied.root / "gateways.d/ä b\n.yaml"
     strange.write_text("gateways: {}\n")
-    git(applied, "add", ".")
-    git(applied, "commit", "-qm", "strange")
-    git(applied, "config", "filter.evil.smudge", "touch evil; cat")
-    git(applied, "config", "filter.evil.required", "true")
+    applied.git("add", ".")
+    applied.git("commit", "-qm", "strange")
+    applied.git("config", "filter.evil.smudge", "touch evil; cat")
+    applied.git("config", "filter.evil.required", "true")
     strange.unlink()
     rotate(applied, "two", 2, CANARY + "-new")
     assert "rotated" in keyless(applied, "--policy-from", "main").out

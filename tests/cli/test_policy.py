@@ -1,16 +1,10 @@
 """What a pull request must not decide: policy from another commit, freezes, allowed names."""
 
 import shutil
-import subprocess
 
 import pytest
 
 from tests.cli.world import World
-
-
-def git(world: World, *arguments: str) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
-    subprocess.run(["git", *identity, *arguments], cwd=world.root, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -20,9 +14,9 @@ def repository(world: World) -> World:
     world.write_settings()
     world.declare({"a": world.gateway(), "b": world.gateway(2)})
     (world.root / ".gitignore").write_text(".gateways/\n")
-    git(world, "init", "-q", "-b", "main")
-    git(world, "add", ".")
-    git(world, "commit", "-q", "-m", "all")
+    world.git("init", "-q", "-b", "main")
+    world.git("add", ".")
+    world.git("commit", "-q", "-m", "all")
     return world
 
 
@@ -84,9 +78,9 @@ def test_what_is_no_commit_is_told(repository: World, ref: str, said: str) -> No
 
 def test_a_commit_from_before_there_were_settings(repository: World) -> None:
     """The pull request that brings gateways.yaml; a history that lies elsewhere."""
-    git(repository, "switch", "-q", "--orphan", "empty")
-    git(repository, "commit", "-q", "--allow-empty", "-m", "empty")
-    git(repository, "switch", "-q", "main")
+    repository.git("switch", "-q", "--orphan", "empty")
+    repository.git("commit", "-q", "--allow-empty", "-m", "empty")
+    repository.git("switch", "-q", "main")
     refused = repository.run("plan", "--policy-from", "empty")
     assert refused.code == 3
     assert "there is no gateways.yaml in that commit\n  hint: merge gateways.yaml" in refused.err

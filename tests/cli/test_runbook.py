@@ -38,18 +38,6 @@ class Console(World):
     def ticked(self) -> list[tuple[str, int, int]]:
         return [(one["gateway"], one["step"], one["steps"]) for one in self.record["ticks"]]
 
-    def git(self, *arguments: str) -> str:
-        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-        done = subprocess.run(
-            ["git", *who, *arguments],
-            cwd=self.root,
-            env=self.environ,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
-
 
 @pytest.fixture
 def world(mail_server: ServerProcess, tmp_path: Path) -> Console:

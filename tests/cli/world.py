@@ -20,8 +20,10 @@ from demo.mailserver.process import ServerProcess
 from reconciler import schemas
 from reconciler.declarations.sops.writer import encrypt
 from reconciler.model import EncryptionMode, ProtocolType
+from tests.declarations.sops_support import real_sops
 
 CANARY = "Canary-7f3a91-Passwort"
+SECRETS_FILE = "gateways.d/secrets/main.sops.yaml"
 USERS = ("one@example.test", "two@example.test")
 
 
@@ -85,7 +87,7 @@ class World:
 
     def write_secrets(self, **more: Any) -> None:
         values = {"fingerprint_key": "k" * 40, **self.passwords, **more}
-        file = self.root / "gateways.d/secrets/main.sops.yaml"
+        file = self.root / SECRETS_FILE
         file.write_bytes(encrypt(values, [self._recipient]))
 
     def gateway(self, user: int = 1, **fields: Any) -> dict[str, Any]:
@@ -149,6 +151,28 @@ class World:
         os.close(terminal)
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status), shown.decode()
+
+    def git(self, *arguments: str) -> str:
+        """What git says in the project; who commits is of no machine."""
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.test")
+        done = subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=self.root,
+            env=self.environ,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def set_secret(self, name: str, value: str) -> None:
+        """Another value in the secrets file, as people do it: by the real sops."""
+        subprocess.run(
+            [real_sops(), "set", SECRETS_FILE, f'["{name}"]', f'"{value}"'],
+            cwd=self.root,
+            env={**self.environ, "SOPS_DISABLE_VERSION_CHECK": "1"},
+            check=True,
+        )
 
     def apply(self, *arguments: str) -> Ran:
         return self.run("apply", "--yes", *arguments)

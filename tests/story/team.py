@@ -20,12 +20,10 @@ from typing import Any, TypeVar
 from demo.mailserver.process import ServerProcess
 from tests.cli.served import Served, served
 from tests.cli.world import CANARY, USERS, Ran, World
-from tests.declarations.sops_support import real_sops
 from tests.forges.forge_server import TOKEN, ForgeServer
 
 T = TypeVar("T")
 
-SECRETS = "gateways.d/secrets/main.sops.yaml"
 ACCOUNTS = dict(zip(USERS, (CANARY, CANARY + "-2"), strict=True))
 SECONDS = 30.0
 
@@ -103,13 +101,7 @@ class Team:
 
     def rotate(self, secret: str, user: int, password: str) -> None:
         """A new password on the mail server, and in the file, whose others sops leaves alone."""
-        environ = {**self.world.environ, "SOPS_DISABLE_VERSION_CHECK": "1"}
-        subprocess.run(
-            [real_sops(), "set", SECRETS, f'["{secret}"]', f'"{password}"'],
-            cwd=self.world.root,
-            env=environ,
-            check=True,
-        )
+        self.world.set_secret(secret, password)
         self.world.server.change_accounts({**ACCOUNTS, USERS[user - 1]: password})
 
     # --- jobs
