@@ -128,11 +128,16 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_headers_take_no_time(raw: bytes) -> None:
     """A31: the loop that reads them serves everybody else as well."""
-    started = time.process_time()
-    summary_of(raw[:HEAD_BYTES], GATEWAY)
-    print_of(raw)
-    sent_at(raw)
-    assert time.process_time() - started < 0.5  # 30 ms where they are slowest
+
+    def seconds() -> float:
+        started = time.process_time()
+        summary_of(raw[:HEAD_BYTES], GATEWAY)
+        print_of(raw)
+        sent_at(raw)
+        return time.process_time() - started
+
+    # 30 ms where they are slowest; once more where this process had something else to do meanwhile
+    assert min(seconds() for _ in range(3)) < 0.5
 
 
 @settings(max_examples=300, deadline=None)
